@@ -1,0 +1,17 @@
+// Engines by EngineKey, behind the one Engine mailbox: loads lazily, reports load progress, unloads idle ones and, when
+// memory is short, the least recently used. One inference thread per loaded model plus one side worker (tokenise, render).
+// The model belongs to the command, never to the process (decisions.md 2).
+#pragma once
+
+#include <memory>
+
+#include "backends/registry.h"
+#include "core/base/clock.h"
+#include "core/engine/engine.h"
+
+namespace kvasir {
+
+/// The returned engine owns its threads; destroy or shutdown() to stop them.
+std::unique_ptr<Engine> make_engine_pool(BackendRegistry registry, const EngineLimits& limits = {});
+
+}  // namespace kvasir

@@ -1,0 +1,200 @@
+// The messages between the front (network, protocol, sessions) and the engine: commands in, events out. Plain values
+// without pointers, callbacks or stop tokens, so that the same code serves a thread and, later, a process
+// (decisions.md 5). Every struct has a codec in message_codec.h, and one test lane sends everything through it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "backends/backend.h"
+#include "core/base/result.h"
+#include "core/model/model.h"
+#include "core/sampling/sampler.h"
+
+namespace kvasir {
+
+using GenerationId = uint64_t;  ///< chosen by the front, unique while in flight
+
+/// Which engine a command is for: engines are pooled by this key (decisions.md 2).
+struct EngineKey {
+  std::string model;          ///< path as resolved by the front; never opened there
+  uint32_t context = 0;       ///< 0: the model's, capped by memory
+  uint32_t threads = 0;       ///< 0: automatic
+  std::string backend = "auto";
+  KvType kv_type = KvType::kF16;
+  Activations activations = Activations::kAuto;
+  bool operator==(const EngineKey&) const = default;
+};
+
+struct ChatMessage {
+  std::string role;
+  std::string content;
+  std::string json;  ///< the whole message as JSON when it has more than role and content; then it is what renders
+};
+
+enum class OverflowPolicy : uint8_t { kError, kTruncateOldest, kSlidingWindow, kCompress };
+
+/// What to continue: exactly one of the three forms.
+struct Prompt {
+  enum class Kind : uint8_t { kMessages, kText, kTokens } kind = Kind::kMessages;
+  std::vector<ChatMessage> messages;  ///< rendered through the chat template with a generation prompt
+  std::string tools_json;             ///< for the template, or empty
+  std::string template_extra_json;    ///< enable_thinking and the like, or empty
+  std::string text;                   ///< raw continuation: BOS as the metadata says
+  std::vector<TokenId> tokens;        ///< used as they are
+};
+
+/// Sampling as asked: what is absent comes from the model file's recommendation, then from Kvasir's defaults
+/// (decisions.md 20). The engine resolves it and echoes the seed.
+struct SamplingRequest {
+  std::optional<float> temperature, top_p, min_p, repeat_penalty, frequency_penalty, presence_penalty;
+  std::optional<uint32_t> top_k;
+  std::optional<uint64_t> seed;
+  std::vector<std::pair<TokenId, float>> logit_bias;
+};
+
+struct Generate {
+  GenerationId id = 0;
+  Prompt prompt;
+  SamplingRequest sampling;
+  uint32_t max_tokens = 100;
+  uint64_t max_time_ms = 0;        ///< 0: none
+  std::vector<std::string> stop;
+  OverflowPolicy overflow = OverflowPolicy::kError;
+  uint32_t logprobs = 0;           ///< top alternatives per token; see want_logprobs
+  bool want_logprobs = false;
+  bool return_tokens = false;
+  bool ignore_eos = false;
+  bool digest_logits = false;      ///< per-step XXH3 of the logits, for tests of batch invariance
+};
+struct CountTokens {
+  GenerationId id = 0;
+  Prompt prompt;                   ///< kText counts without BOS; kMessages also per message
+};
+struct ScoreText {
+  GenerationId id = 0;
+  std::string prompt;              ///< may be empty; tokenised apart, without a prefix space (decisions.md 18)
+  std::string text;
+  std::vector<TokenId> tokens;     ///< instead of text
+  bool has_tokens = false;
+  uint32_t top = 0;
+};
+struct Tokenize {
+  GenerationId id = 0;
+  std::string text;
+  bool add_special = false, parse_special = false, pieces = false;
+};
+struct Detokenize {
+  GenerationId id = 0;
+  std::vector<TokenId> tokens;
+};
+struct ModelInfo { GenerationId id = 0; };      ///< header only if nothing is loaded; never loads
+struct Preload { GenerationId id = 0; };        ///< loads now; answered by Ready
+struct Cancel { GenerationId id = 0; };         ///< unknown ids are ignored; a running one ends with kCancelled
+struct Pause { GenerationId id = 0; };          ///< slow reader: keep KV, stop decoding this one
+struct Resume { GenerationId id = 0; };
+
+using CommandBody = std::variant<Generate, CountTokens, ScoreText, Tokenize, Detokenize, ModelInfo, Preload, Cancel, Pause, Resume>;
+struct Command {
+  EngineKey engine;
+  CommandBody body;
+};
+
+enum class FinishReason : uint8_t { kStop, kLength, kTimeLimit, kContextFull, kCancelled, kGrammar };
+
+enum class Phase : uint8_t { kQueued, kLoading, kPrefill, kDecode };
+/// Sent when something changed, at most about 10 a second; also the heartbeat.
+struct Progress {
+  GenerationId id = 0;
+  Phase phase = Phase::kQueued;
+  uint64_t done = 0;    ///< kQueued: requests ahead; kLoading: percent; kPrefill/kDecode: tokens
+  uint64_t total = 0;
+};
+/// New text, always whole code points; deltas joined equal GenerateResult::text.
+struct TextDelta {
+  GenerationId id = 0;
+  std::string text;
+  uint64_t tokens_so_far = 0;
+};
+struct Usage {
+  uint64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
+};
+struct Timings {
+  double queue_ms = 0, load_ms = 0, prefill_ms = 0, ttft_ms = 0, decode_ms = 0, prefill_tok_s = 0, decode_tok_s = 0;
+};
+struct LogprobEntry {
+  TokenId token = 0;
+  std::string text;
+  float logprob = 0;
+  std::vector<std::pair<TokenId, float>> top;
+};
+struct GenerateResult {
+  GenerationId id = 0;
+  std::string text;
+  FinishReason finish_reason = FinishReason::kStop;
+  std::optional<std::string> stop_sequence;
+  std::optional<std::string> reasoning;
+  Usage usage;
+  Timings timings;
+  uint64_t seed = 0;
+  std::string model;
+  std::vector<TokenId> tokens;
+  std::vector<LogprobEntry> logprobs;
+  std::vector<uint64_t> logit_digests;
+  uint64_t dropped_bytes = 0;   ///< prompt bytes without a token (decisions.md 18)
+  SamplingParams sampling;      ///< what was really used
+};
+struct CountResult {
+  GenerationId id = 0;
+  uint64_t tokens = 0;
+  std::vector<uint64_t> per_message;
+  std::optional<uint64_t> template_overhead;
+  uint64_t dropped_bytes = 0;
+};
+struct ScoreResult {
+  GenerationId id = 0;
+  std::vector<TokenId> tokens;          ///< the scored ones
+  std::vector<float> logprobs;
+  double nll = 0;
+  std::vector<std::vector<std::pair<TokenId, float>>> top;
+  std::vector<std::pair<TokenId, float>> top_last;
+};
+struct TokenizeResult {
+  GenerationId id = 0;
+  std::vector<TokenId> tokens;
+  std::vector<std::string> pieces;      ///< bytes, perhaps not UTF-8
+  uint64_t dropped_bytes = 0;
+};
+struct DetokenizeResult { GenerationId id = 0; std::string text; };
+struct MemoryInfo {
+  uint64_t weights_bytes = 0, kv_bytes = 0, kv_free_pages = 0, kv_total_pages = 0, rss_bytes = 0;
+};
+struct ModelInfoResult {
+  GenerationId id = 0;
+  bool loaded = false;
+  ModelDescription model;
+  uint32_t context = 0;                 ///< in use (loaded) or what a load would take at most
+  std::string context_reason;           ///< why it is smaller than max_context, if it is
+  BackendInfo backend;                  ///< chosen, or what would be chosen
+  std::vector<Probe> probes;
+  SamplingParams default_sampling;
+  MemoryInfo memory;
+};
+struct Ready { GenerationId id = 0; double load_ms = 0; };
+/// The request ended with an error instead of a result.
+struct Failed {
+  GenerationId id = 0;
+  Code code = Code::kInternal;
+  std::string message;
+  uint64_t retry_after_ms = 0;          ///< kBusy: when to try again
+};
+
+/// Every command but Cancel/Pause/Resume gets exactly one final event: its result or Failed.
+using Event = std::variant<Progress, TextDelta, GenerateResult, CountResult, ScoreResult, TokenizeResult, DetokenizeResult,
+                           ModelInfoResult, Ready, Failed>;
+
+}  // namespace kvasir
