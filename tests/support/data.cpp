@@ -1,5 +1,6 @@
 #include "tests/support/data.h"
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -9,6 +10,8 @@
 namespace kvasir::test {
 namespace fs = std::filesystem;
 namespace {
+
+std::atomic<unsigned> g_skips{0};
 
 constexpr const char* kDefaultModelFile = "SmolLM2-135M-Instruct.Q4_1.gguf";
 
@@ -45,9 +48,12 @@ std::optional<fs::path> default_model() {
 }
 
 void report_skip(std::string_view what) {
+  g_skips.fetch_add(1);
   std::printf("\nSKIP %.*s\n", static_cast<int>(what.size()), what.data());
   std::fflush(stdout);
 }
+
+unsigned skips_reported() { return g_skips.load(); }
 
 std::string read_file(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);

@@ -16,6 +16,8 @@ std::filesystem::path fixture(std::string_view relative);
 std::optional<std::filesystem::path> default_model();
 /// Writes the line `SKIP <what>` that `./x test` counts.
 void report_skip(std::string_view what);
+/// How many skips this process has reported.
+unsigned skips_reported();
 std::string read_file(const std::filesystem::path& path);
 
 }  // namespace kvasir::test
