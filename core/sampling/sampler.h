@@ -40,13 +40,15 @@ class Sampler {
  public:
   explicit Sampler(SamplingParams params);
   /// Chooses the token for `position` (its index in the whole sequence). `history` = prompt and output so far,
-  /// `n_output` of them output. `logits` is scratch afterwards. Errors: kBackend if no logit is finite.
+  /// `n_output` of them output. `logits` is scratch afterwards. Errors: kBackend if a logit
+  /// is NaN or +inf, or none is finite; kInvalidArgument if logit_bias bans every token.
   Result<TokenId> sample(std::span<float> logits, std::span<const TokenId> history, size_t n_output, uint64_t position);
   const SamplingParams& params() const noexcept { return params_; }
 
  private:
   SamplingParams params_;
   std::vector<std::pair<float, TokenId>> candidates_;  // reused between calls: no allocation per token in steady state
+  std::vector<TokenId> token_scratch_;  // likewise, for the penalties
 };
 
 /// Natural-log probability of `token` and the `top` best under softmax(logits). Sums in double.
