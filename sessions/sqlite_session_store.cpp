@@ -1,0 +1,454 @@
+// SessionStore on SQLite, as CHECKPOINT_FORMAT.md lays it out.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+
+#include "sessions/chain_hash.h"
+#include "sessions/database.h"
+#include "sessions/folder_lock.h"
+#include "sessions/session_store.h"
+#include "sessions/store_rows.h"
+
+namespace kvasir {
+using namespace store_rows;  // the tables are this file's other half
+namespace {
+
+class SqliteSessionStore final : public SessionStore {
+ public:
+  SqliteSessionStore(std::unique_ptr<Database> db, std::optional<FolderLock> lock, const SessionLimits& limits)
+      : lock_(std::move(lock)), db_(std::move(db)), limits_(limits) {}
+
+  Result<SessionRecord> create(SessionRecord r) override {
+    KVASIR_TRY(ensure_usable());
+    if (r.title.size() > limits_.max_title_bytes) {
+      return Failure{Code::kTooLarge, "title is longer than " + std::to_string(limits_.max_title_bytes) + " bytes"};
+    }
+    auto tx = KVASIR_TRY(begin());
+    const int64_t count =
+        KVASIR_TRY(count_where("SELECT COUNT(*) FROM sessions WHERE principal = ?", std::string_view(r.principal)));
+    if (count >= limits_.max_sessions_per_principal) {
+      return Failure{Code::kTooLarge, "there are already " + std::to_string(count) + " sessions; delete some first"};
+    }
+    r.id = random_handle("s_");
+    r.created_at_ms = r.updated_at_ms = now_ms();
+    KVASIR_TRY(insert(r));
+    KVASIR_TRY(commit(tx));
+    return r;
+  }
+
+  Result<SessionRecord> get(std::string_view principal, std::string_view id) override {
+    auto row =
+        KVASIR_TRY(db_->prepare((std::string("SELECT ") + kSessionColumns + " FROM sessions WHERE id = ?").c_str()));
+    row.bind(id);
+    if (KVASIR_TRY(row.step())) {
+      auto record = read_session(row);
+      const bool expired =
+          record.ttl_seconds != 0 && record.updated_at_ms + static_cast<int64_t>(record.ttl_seconds) * 1000 < now_ms();
+      if (record.principal == principal && !expired) return record;
+    }
+    return Failure{Code::kNotFound,
+                   "no such session (it may have expired or been deleted); list_sessions shows what there is"};
+  }
+
+  Result<SessionPage> list(std::string_view principal, uint32_t limit, std::string_view cursor) override {
+    limit = std::clamp<uint32_t>(limit, 1, limits_.max_page_rows);
+    int64_t before = INT64_MAX;
+    if (!cursor.empty()) {
+      before = 0;
+      for (const char c : cursor) {
+        if (c < '0' || c > '9' || before > INT64_MAX / 10 - 10) {
+          return Failure{Code::kInvalidArgument,
+                         "cursor: not one that list_sessions gave; leave it out to start again"};
+        }
+        before = before * 10 + (c - '0');
+      }
+    }
+    auto rows = KVASIR_TRY(
+        db_->prepare((std::string("SELECT ") + kSessionColumns +
+                      ", sequence FROM sessions WHERE principal = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?")
+                         .c_str()));
+    rows.bind(principal).bind(before).bind(static_cast<int64_t>(limit) + 1);
+    SessionPage page;
+    int64_t last = 0;
+    while (KVASIR_TRY(rows.step())) {
+      if (page.sessions.size() == limit) {
+        page.next_cursor = std::to_string(last);
+        break;
+      }
+      page.sessions.push_back(read_session(rows));
+      last = rows.integer(12);
+    }
+    return page;
+  }
+
+  Result<std::vector<Turn>> path(std::string_view principal, TurnNode node) override {
+    std::vector<Turn> out;
+    std::vector<std::string> hashes;
+    const std::string sql = std::string("SELECT ") + kTurnColumns + " FROM nodes WHERE id = ? AND principal = ?";
+    for (TurnNode at = node; at != 0;) {
+      auto row = KVASIR_TRY(db_->prepare(sql.c_str()));
+      row.bind(at).bind(principal);
+      if (!KVASIR_TRY(row.step())) return Failure{Code::kCorrupt, "a turn of this session is missing from the store"};
+      auto stored = read_turn(row);
+      if (out.size() > limits_.max_turns_per_session || (!out.empty() && stored.turn.number + 1 != out.back().number)) {
+        return Failure{Code::kCorrupt, "the turns of this session do not form a chain"};
+      }
+      at = stored.turn.parent;
+      out.push_back(std::move(stored.turn));
+      hashes.push_back(std::move(stored.raw_hash));
+    }
+    std::reverse(out.begin(), out.end());
+    std::reverse(hashes.begin(), hashes.end());
+    const std::string salt = KVASIR_TRY(salt_of(principal));
+    std::string parent;
+    for (size_t i = 0; i < out.size(); ++i) {
+      if (turn_hash(salt, parent, out[i]) != hashes[i]) {
+        return Failure{Code::kCorrupt, "turn " + std::to_string(out[i].number) +
+                                           " of this session was changed on disk; rewind before it"};
+      }
+      parent = hashes[i];
+    }
+    return out;
+  }
+
+  Result<std::vector<Turn>> append(const AppendTurns& a) override {
+    KVASIR_TRY(ensure_usable());
+    auto tx = KVASIR_TRY(begin());
+    const auto session = KVASIR_TRY(get(a.principal, a.session_id));
+    const std::string head_hash = KVASIR_TRY(hash_of(session.head));
+    KVASIR_TRY(check_head(a, session, head_hash));
+    const std::string salt = KVASIR_TRY(ensure_salt(a.principal));
+    std::vector<Turn> stored = a.turns;
+    std::string parent_hash = head_hash;
+    TurnNode parent = session.head;
+    uint32_t number = KVASIR_TRY(number_of(session.head));
+    for (auto& turn : stored) {
+      turn.parent = parent;
+      turn.number = ++number;
+      if (number > limits_.max_turns_per_session)
+        return Failure{Code::kTooLarge, "this session has too many turns; fork or start another"};
+      turn.created_at_ms = now_ms();
+      const std::string raw = turn_hash(salt, parent_hash, turn);
+      turn.node = KVASIR_TRY(insert_node(a.principal, turn, raw));
+      turn.hash = to_hex(raw);
+      parent_hash = raw;
+      parent = turn.node;
+    }
+    auto update = KVASIR_TRY(
+        db_->prepare("UPDATE sessions SET head = ?, updated_at_ms = ?, sequence = (SELECT COALESCE(MAX(sequence),0)+1 "
+                     "FROM sessions), model = ?, fingerprint = ? WHERE id = ?"));
+    update.bind(parent).bind(now_ms()).bind(a.model).bind(a.fingerprint).bind(a.session_id);
+    KVASIR_TRY(update.run());
+    if (!a.idempotency_key.empty()) {
+      auto reply = KVASIR_TRY(db_->prepare("INSERT INTO replies (session_id, key, reply_json) VALUES (?, ?, ?)"));
+      reply.bind(a.session_id).bind(a.idempotency_key).bind(a.reply_json);
+      KVASIR_TRY(reply.run());
+    }
+    KVASIR_TRY(commit(tx));
+    return stored;
+  }
+
+  Result<std::optional<std::string>> replayed(std::string_view principal, std::string_view id,
+                                              std::string_view key) override {
+    KVASIR_TRY(get(principal, id));
+    auto row = KVASIR_TRY(db_->prepare("SELECT reply_json FROM replies WHERE session_id = ? AND key = ?"));
+    row.bind(id).bind(key);
+    if (!KVASIR_TRY(row.step())) return std::optional<std::string>();
+    return std::optional<std::string>(row.text(0));
+  }
+
+  Result<SessionRecord> fork(std::string_view principal, std::string_view from, TurnNode node,
+                             std::string_view title) override {
+    const auto parent = KVASIR_TRY(get(principal, from));
+    SessionRecord r = parent;
+    r.title = title.empty() ? parent.title : std::string(title);
+    r.head = node;
+    r.parent_id = parent.id;
+    r.parent_turn = KVASIR_TRY(number_of(node));
+    return create(std::move(r));
+  }
+
+  Result<SessionRecord> set_head(std::string_view principal, std::string_view id, TurnNode node) override {
+    KVASIR_TRY(ensure_usable());
+    auto tx = KVASIR_TRY(begin());
+    auto record = KVASIR_TRY(get(principal, id));
+    auto update = KVASIR_TRY(db_->prepare("UPDATE sessions SET head = ?, updated_at_ms = ? WHERE id = ?"));
+    node == 0 ? update.bind_null() : update.bind(node);
+    update.bind(now_ms()).bind(id);
+    KVASIR_TRY(update.run());
+    KVASIR_TRY(commit(tx));
+    record.head = node;
+    return record;
+  }
+
+  Result<CheckpointRecord> checkpoint(std::string_view principal, std::string_view id, std::string_view name) override {
+    KVASIR_TRY(ensure_usable());
+    if (name.size() > limits_.max_name_bytes) {
+      return Failure{Code::kTooLarge, "name is longer than " + std::to_string(limits_.max_name_bytes) + " bytes"};
+    }
+    auto tx = KVASIR_TRY(begin());
+    const auto session = KVASIR_TRY(get(principal, id));
+    const int64_t count = KVASIR_TRY(count_where("SELECT COUNT(*) FROM checkpoints WHERE session_id = ?", id));
+    if (count >= limits_.max_checkpoints_per_session)
+      return Failure{Code::kTooLarge, "this session has too many checkpoints"};
+    CheckpointRecord c{random_handle("c_"),
+                       session.id,
+                       std::string(name),
+                       session.head,
+                       KVASIR_TRY(number_of(session.head)),
+                       now_ms()};
+    auto row = KVASIR_TRY(
+        db_->prepare("INSERT INTO checkpoints (id, session_id, name, node, created_at_ms) VALUES (?, ?, ?, ?, ?)"));
+    row.bind(c.id).bind(c.session_id).bind(c.name).bind(c.node).bind(c.created_at_ms);
+    KVASIR_TRY(row.run());
+    KVASIR_TRY(commit(tx));
+    return c;
+  }
+
+  Result<std::vector<CheckpointRecord>> checkpoints(std::string_view principal, std::string_view id) override {
+    KVASIR_TRY(get(principal, id));
+    auto row = KVASIR_TRY(db_->prepare(
+        "SELECT c.id, c.session_id, c.name, c.node, COALESCE(n.number, 0), c.created_at_ms FROM checkpoints c "
+        "LEFT JOIN nodes n ON n.id = c.node WHERE c.session_id = ? ORDER BY c.created_at_ms, c.id"));
+    row.bind(id);
+    std::vector<CheckpointRecord> out;
+    while (KVASIR_TRY(row.step())) {
+      out.push_back({row.text(0), row.text(1), row.text(2), row.integer(3), static_cast<uint32_t>(row.integer(4)),
+                     row.integer(5)});
+    }
+    return out;
+  }
+
+  Result<std::vector<SessionRecord>> children(std::string_view principal, std::string_view id) override {
+    auto row = KVASIR_TRY(db_->prepare((std::string("SELECT ") + kSessionColumns +
+                                        " FROM sessions WHERE principal = ? AND parent_id = ? ORDER BY sequence")
+                                           .c_str()));
+    row.bind(principal).bind(id);
+    std::vector<SessionRecord> out;
+    while (KVASIR_TRY(row.step())) out.push_back(read_session(row));
+    return out;
+  }
+
+  Result<uint64_t> remove(std::string_view principal, std::string_view id) override {
+    KVASIR_TRY(ensure_usable());
+    KVASIR_TRY(get(principal, id));
+    auto tx = KVASIR_TRY(begin());
+    KVASIR_TRY(delete_where("DELETE FROM sessions WHERE id = ?", id));
+    const uint64_t bytes = KVASIR_TRY(delete_unreachable());
+    KVASIR_TRY(commit(tx));
+    // secure_delete overwrites freed pages; the WAL still holds old ones until it is moved and truncated.
+    KVASIR_TRY(db_->checkpoint_wal());
+    return bytes;
+  }
+
+  Result<uint64_t> collect_garbage(int64_t now) override {
+    KVASIR_TRY(ensure_usable());
+    auto tx = KVASIR_TRY(begin());
+    const auto expired = static_cast<uint64_t>(KVASIR_TRY(count_where(
+        "SELECT COUNT(*) FROM sessions WHERE ttl_seconds > 0 AND updated_at_ms + ttl_seconds * 1000 < ?", now)));
+    KVASIR_TRY(
+        delete_where("DELETE FROM sessions WHERE ttl_seconds > 0 AND updated_at_ms + ttl_seconds * 1000 < ?", now));
+    KVASIR_TRY(delete_unreachable());
+    KVASIR_TRY(commit(tx));
+    KVASIR_TRY(db_->checkpoint_wal());
+    return expired;
+  }
+
+  Result<std::vector<std::string>> verify() override {
+    std::vector<std::string> findings;
+    auto check = KVASIR_TRY(db_->prepare("PRAGMA quick_check"));
+    while (KVASIR_TRY(check.step())) {
+      if (check.text(0) != "ok") findings.push_back(check.text(0));
+    }
+    std::vector<SessionRecord> all;
+    auto rows = KVASIR_TRY(
+        db_->prepare((std::string("SELECT ") + kSessionColumns + " FROM sessions ORDER BY sequence").c_str()));
+    while (KVASIR_TRY(rows.step())) all.push_back(read_session(rows));
+    for (const auto& s : all) {
+      if (auto turns = path(s.principal, s.head); !turns) findings.push_back(s.id + ": " + turns.error().message);
+    }
+    return findings;
+  }
+
+ private:
+  /// Statements end with their scope: an open read would keep the WAL from being truncated.
+  template <class T>
+  Result<int64_t> count_where(const char* sql, T value) {
+    auto statement = KVASIR_TRY(db_->prepare(sql));
+    statement.bind(value);
+    KVASIR_TRY(statement.step());
+    return statement.integer(0);
+  }
+  template <class T>
+  Result<void> delete_where(const char* sql, T value) {
+    auto statement = KVASIR_TRY(db_->prepare(sql));
+    statement.bind(value);
+    return statement.run();
+  }
+  Result<void> ensure_usable() const {
+    if (!poisoned_.empty())
+      return Failure{Code::kUnavailable, "the session store failed and must be restarted: " + poisoned_};
+    return {};
+  }
+  Result<Transaction> begin() { return Transaction::begin(*db_); }
+  /// A failed write-out may have lost pages that the kernel now calls clean: never try again, stop acknowledging.
+  Result<void> commit(Transaction& tx) {
+    auto done = tx.commit();
+    if (!done && done.error().code == Code::kIo) poisoned_ = done.error().message;
+    return done;
+  }
+
+  Result<void> check_head(const AppendTurns& a, const SessionRecord& session, const std::string& head_hash) const {
+    if (a.expected_head) {
+      const std::string now = session.head == 0 ? std::string() : to_hex(head_hash);
+      const bool matches = session.head == 0
+                               ? a.expected_head->empty()
+                               : a.expected_head->size() >= kShortestHeadPrefix && now.starts_with(*a.expected_head);
+      if (!matches)
+        return Failure{Code::kConflict, "the session moved on: its head is " + now + ", not " + *a.expected_head};
+    }
+    if (a.parent != session.head)
+      return Failure{Code::kConflict, "the session moved on while the answer was computed; nothing was stored"};
+    return {};
+  }
+
+  Result<void> insert(const SessionRecord& r) {
+    auto row =
+        KVASIR_TRY(db_->prepare("INSERT INTO sessions (id, principal, title, head, parent_id, parent_turn, overflow, "
+                                "ttl_seconds, created_at_ms, updated_at_ms, "
+                                "sequence, model, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT "
+                                "COALESCE(MAX(sequence),0)+1 FROM sessions), ?, ?)"));
+    row.bind(r.id).bind(r.principal).bind(r.title);
+    r.head == 0 ? row.bind_null() : row.bind(r.head);
+    row.bind(r.parent_id)
+        .bind(static_cast<int64_t>(r.parent_turn))
+        .bind(r.overflow)
+        .bind(static_cast<int64_t>(r.ttl_seconds));
+    row.bind(r.created_at_ms).bind(r.updated_at_ms).bind(r.model).bind(r.fingerprint);
+    return row.run();
+  }
+
+  Result<TurnNode> insert_node(std::string_view principal, const Turn& t, const std::string& hash) {
+    const std::string tokens = tokens_to_bytes(t.tokens);
+    const auto bytes = tokens.size() + t.content.size() + t.message_json.size() + t.rendered.size();
+    if (bytes > limits_.max_turn_bytes) return Failure{Code::kTooLarge, "this turn is larger than the store takes"};
+    auto row = KVASIR_TRY(db_->prepare(
+        "INSERT INTO nodes (parent, principal, number, role, content, message_json, tokens, rendered, whole, "
+        "parameters_json, created_at_ms, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+    t.parent == 0 ? row.bind_null() : row.bind(t.parent);
+    row.bind(principal)
+        .bind(static_cast<int64_t>(t.number))
+        .bind(t.role)
+        .bind(t.content)
+        .bind(t.message_json)
+        .bind_blob(tokens);
+    row.bind(t.rendered).bind(int64_t{t.whole}).bind(t.parameters_json).bind(t.created_at_ms).bind_blob(hash);
+    KVASIR_TRY(row.run());
+    return db_->last_insert_id();
+  }
+
+  Result<std::string> salt_of(std::string_view principal) {
+    auto row = KVASIR_TRY(db_->prepare("SELECT salt FROM salts WHERE principal = ?"));
+    row.bind(principal);
+    if (!KVASIR_TRY(row.step())) return std::string(kHashBytes, '\0');
+    return row.text(0);
+  }
+  Result<std::string> ensure_salt(std::string_view principal) {
+    auto add = KVASIR_TRY(db_->prepare("INSERT OR IGNORE INTO salts (principal, salt) VALUES (?, ?)"));
+    add.bind(principal).bind_blob(random_salt());
+    KVASIR_TRY(add.run());
+    return salt_of(principal);
+  }
+  Result<uint32_t> number_of(TurnNode node) {
+    if (node == 0) return 0U;
+    auto row = KVASIR_TRY(db_->prepare("SELECT number FROM nodes WHERE id = ?"));
+    row.bind(node);
+    if (!KVASIR_TRY(row.step())) return Failure{Code::kCorrupt, "a turn of this session is missing from the store"};
+    return static_cast<uint32_t>(row.integer(0));
+  }
+  Result<std::string> hash_of(TurnNode node) {
+    if (node == 0) return std::string();
+    auto row = KVASIR_TRY(db_->prepare("SELECT hash FROM nodes WHERE id = ?"));
+    row.bind(node);
+    if (!KVASIR_TRY(row.step())) return Failure{Code::kCorrupt, "a turn of this session is missing from the store"};
+    return row.text(0);
+  }
+
+  Result<uint64_t> delete_unreachable() {
+    constexpr const char* kReachable =
+        "WITH RECURSIVE reachable(id) AS (SELECT head FROM sessions WHERE head IS NOT NULL UNION SELECT node FROM "
+        "checkpoints WHERE node > 0 "
+        "UNION SELECT n.parent FROM nodes n JOIN reachable r ON n.id = r.id WHERE n.parent IS NOT NULL) ";
+    uint64_t bytes = 0;
+    {
+      auto sum = KVASIR_TRY(db_->prepare(
+          (std::string(kReachable) +
+           "SELECT COALESCE(SUM(LENGTH(CAST(content AS BLOB)) + LENGTH(tokens) + LENGTH(CAST(rendered AS BLOB)) + "
+           "LENGTH(CAST(message_json AS BLOB))), 0) FROM nodes WHERE id NOT IN (SELECT id FROM reachable)")
+              .c_str()));
+      KVASIR_TRY(sum.step());
+      bytes = static_cast<uint64_t>(sum.integer(0));
+    }
+    KVASIR_TRY(db_->execute("PRAGMA defer_foreign_keys=ON"));
+    auto gone = KVASIR_TRY(db_->prepare(
+        (std::string(kReachable) + "DELETE FROM nodes WHERE id NOT IN (SELECT id FROM reachable)").c_str()));
+    KVASIR_TRY(gone.run());
+    return bytes;
+  }
+
+  std::optional<FolderLock> lock_;
+  std::unique_ptr<Database> db_;
+  SessionLimits limits_;
+  std::string poisoned_;
+};
+
+Result<void> ensure_schema(Database& db) {
+  const int64_t version = KVASIR_TRY(db.scalar("PRAGMA user_version"));
+  const int64_t application = KVASIR_TRY(db.scalar("PRAGMA application_id"));
+  if (version == 0 && application == 0) {
+    auto tx = KVASIR_TRY(Transaction::begin(db));
+    KVASIR_TRY(db.execute(kSchema));
+    KVASIR_TRY(db.execute(("PRAGMA application_id=" + std::to_string(kApplicationId)).c_str()));
+    KVASIR_TRY(db.execute(("PRAGMA user_version=" + std::to_string(kFormatVersion)).c_str()));
+    return tx.commit();
+  }
+  if (application != kApplicationId)
+    return Failure{Code::kCorrupt, "meta.db is not a session store of kvasir; move it away"};
+  if (version > kFormatVersion) {
+    return Failure{Code::kUnsupported, "the session store was written by a newer kvasir (format " +
+                                           std::to_string(version) + ", this build knows " +
+                                           std::to_string(kFormatVersion) + "); nothing was changed"};
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SessionStore>> open_session_store(const std::string& folder, const SessionLimits& limits) {
+  std::error_code ec;
+  std::filesystem::create_directories(folder, ec);
+  if (ec) return Failure{Code::kIo, "cannot make the folder " + folder + ": " + ec.message()};
+  ::chmod(folder.c_str(), 0700);
+  auto lock = KVASIR_TRY(FolderLock::take(folder));
+  const std::string path = folder + "/meta.db";
+  // Made by us with the right mode before SQLite sees it; its WAL inherits the mode.
+  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0) return Failure{Code::kIo, "cannot open " + path + ": " + std::strerror(errno)};
+  ::close(fd);
+  auto db = KVASIR_TRY(Database::open(path));
+  KVASIR_TRY(ensure_schema(*db));
+  return std::unique_ptr<SessionStore>(std::make_unique<SqliteSessionStore>(std::move(db), std::move(lock), limits));
+}
+
+Result<std::unique_ptr<SessionStore>> open_memory_session_store(const SessionLimits& limits) {
+  auto db = KVASIR_TRY(Database::open(""));
+  KVASIR_TRY(ensure_schema(*db));
+  return std::unique_ptr<SessionStore>(std::make_unique<SqliteSessionStore>(std::move(db), std::nullopt, limits));
+}
+
+}  // namespace kvasir
