@@ -25,6 +25,7 @@ struct Limits {
   size_t outbox_soft_bytes = 256u << 10;     ///< above: the generation that fills it is paused
   size_t outbox_hard_bytes = 2u << 20;       ///< above: the connection is cut (single replies may exceed it once)
   uint32_t max_control_frames = 100;         ///< per 10 s, then close 1008
+  uint32_t max_fragments = 16'384;           ///< of one WebSocket message, then close 1008
   std::chrono::seconds header_timeout{5};
   std::chrono::seconds body_timeout{30};
   std::chrono::seconds idle_timeout{60};
