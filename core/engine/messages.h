@@ -46,6 +46,12 @@ struct Prompt {
   std::string template_extra_json;    ///< enable_thinking and the like, or empty
   std::string text;                   ///< raw continuation: BOS as the metadata says
   std::vector<TokenId> tokens;        ///< used as they are
+  // A session's stored history: these ids are the truth and are not made again from text (decisions.md 21). If the
+  // rendered conversation begins with history_text, only the rest is encoded and appended; else everything is rendered
+  // again and the result says so.
+  bool in_session = false;
+  std::vector<TokenId> history_tokens;
+  std::string history_text;
 };
 
 /// Sampling as asked: what is absent comes from the model file's recommendation, then from Kvasir's defaults
@@ -147,6 +153,11 @@ struct GenerateResult {
   std::vector<uint64_t> logit_digests;
   uint64_t dropped_bytes = 0;   ///< prompt bytes without a token (decisions.md 18)
   SamplingParams sampling;      ///< what was really used
+  // Filled for prompts with in_session: what the session stores.
+  std::vector<TokenId> context_tokens;  ///< the whole context after this answer, without the end token
+  uint64_t tokens_in_context = 0;       ///< how many at its end are the answer
+  std::string context_text;             ///< the text of the prompt part
+  bool history_rewritten = false;       ///< history was rendered and encoded again
 };
 struct CountResult {
   GenerationId id = 0;

@@ -1,0 +1,263 @@
+#include "sessions/session_service.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "sessions/turn_builder.h"
+
+namespace kvasir {
+namespace {
+
+constexpr std::string_view kSystem = "system";
+
+int64_t now_ms() {
+  using namespace std::chrono;
+  return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+}
+
+std::string head_of(const std::vector<Turn>& turns) {
+  return turns.empty() ? std::string() : turns.back().hash;
+}
+
+Result<SessionDetails> details(SessionStore& store, const std::string& principal, const std::string& id) {
+  SessionDetails out;
+  out.session = KVASIR_TRY(store.get(principal, id));
+  out.turns = KVASIR_TRY(store.path(principal, out.session.head));
+  out.head = head_of(out.turns);
+  out.checkpoints = KVASIR_TRY(store.checkpoints(principal, id));
+  out.children = KVASIR_TRY(store.children(principal, id));
+  return out;
+}
+
+/// A turn number on the session's path, a checkpoint's id or name, or the head for "". 0: before the first turn.
+Result<TurnNode> find_point(SessionStore& store, const std::string& principal, const SessionDetails& session,
+                            const std::string& at) {
+  if (at.empty()) return session.session.head;
+  if (const auto index = turn_at(session.turns, at)) return *index == 0 ? TurnNode{0} : session.turns[*index - 1].node;
+  for (const auto& c : session.checkpoints) {
+    if (c.id == at || (!c.name.empty() && c.name == at)) {
+      KVASIR_TRY(store.path(principal, c.node));  // still there and unchanged
+      return c.node;
+    }
+  }
+  return Failure{Code::kNotFound, "'" + at + "' is neither a turn of this session (0 to " +
+                                      std::to_string(session.turns.size()) + ") nor one of its checkpoints"};
+}
+
+std::vector<Turn> opening_turns(const CreateSession& what) {
+  std::vector<Turn> out;
+  if (!what.system.empty()) {
+    Turn turn;
+    turn.role = kSystem;
+    turn.content = what.system;
+    out.push_back(std::move(turn));
+  }
+  for (const auto& message : what.messages) {
+    Turn turn;
+    turn.role = message.role;
+    turn.content = message.content;
+    turn.message_json = message.json;
+    out.push_back(std::move(turn));
+  }
+  return out;
+}
+
+Result<TurnTicket> prepare(SessionStore& store, TurnRequest request) {
+  TurnTicket ticket;
+  ticket.session = KVASIR_TRY(store.get(request.principal, request.session_id));
+  if (!request.idempotency_key.empty()) {
+    ticket.replayed_reply = KVASIR_TRY(store.replayed(request.principal, request.session_id, request.idempotency_key));
+    if (ticket.replayed_reply) {
+      ticket.request = std::move(request);
+      return ticket;
+    }
+  }
+  ticket.turns = KVASIR_TRY(store.path(request.principal, ticket.session.head));
+  const std::string head = head_of(ticket.turns);
+  if (request.expected_head &&
+      (request.expected_head->empty() != head.empty() || !head.starts_with(*request.expected_head))) {
+    return Failure{Code::kConflict, "the session moved on: its head is '" + head + "', not '" + *request.expected_head +
+                                        "'; look at get_session and repeat"};
+  }
+  for (const auto& message : request.messages) {
+    if (message.role == kSystem && !ticket.turns.empty()) {
+      return Failure{Code::kInvalidArgument,
+                     "a session's system message is its first; make another session for another one"};
+    }
+  }
+  if (request.messages.empty() && ticket.turns.empty()) {
+    return Failure{Code::kInvalidArgument, "this session is empty: give prompt or messages"};
+  }
+  ticket.prompt = session_prompt(ticket.turns, request.messages);
+  if (request.messages.empty() && ticket.prompt.tokens.empty()) {
+    return Failure{Code::kInvalidArgument, "there is no answer to go on with: give prompt or messages"};
+  }
+  ticket.request = std::move(request);
+  return ticket;
+}
+
+}  // namespace
+
+SessionService::SessionService(std::unique_ptr<SessionStore> store, PostToIo post_to_io, bool durable)
+    : durable_(durable), store_(std::move(store), std::move(post_to_io)) {}
+
+void SessionService::create(std::string principal, CreateSession what, Then<SessionDetails> then) {
+  store_.run(
+      [principal = std::move(principal), what = std::move(what)](SessionStore& store) -> Result<SessionDetails> {
+        SessionRecord record;
+        record.principal = principal;
+        record.title = what.title;
+        record.ttl_seconds = what.ttl_seconds;
+        record.overflow = what.overflow;
+        const auto created = KVASIR_TRY(store.create(std::move(record)));
+        auto turns = opening_turns(what);
+        if (!turns.empty()) {
+          AppendTurns append;
+          append.principal = principal;
+          append.session_id = created.id;
+          append.turns = std::move(turns);
+          KVASIR_TRY(store.append(append));
+        }
+        return details(store, principal, created.id);
+      },
+      std::move(then));
+}
+
+void SessionService::get(std::string principal, std::string session_id, Then<SessionDetails> then) {
+  store_.run([principal = std::move(principal),
+              id = std::move(session_id)](SessionStore& store) { return details(store, principal, id); },
+             std::move(then));
+}
+
+void SessionService::list(std::string principal, uint32_t limit, std::string cursor, Then<SessionPage> then) {
+  store_.run([principal = std::move(principal), limit,
+              cursor = std::move(cursor)](SessionStore& store) { return store.list(principal, limit, cursor); },
+             std::move(then));
+}
+
+void SessionService::fork(std::string principal, std::string session_id, std::string at, std::string title,
+                          Then<ForkedSession> then) {
+  store_.run(
+      [principal = std::move(principal), id = std::move(session_id), at = std::move(at),
+       title = std::move(title)](SessionStore& store) -> Result<ForkedSession> {
+        const auto from = KVASIR_TRY(details(store, principal, id));
+        const TurnNode node = KVASIR_TRY(find_point(store, principal, from, at));
+        ForkedSession out;
+        out.session = KVASIR_TRY(store.fork(principal, id, node, title));
+        const auto turns = KVASIR_TRY(store.path(principal, node));
+        out.head = head_of(turns);
+        out.shared_tokens = context_tokens(turns).size();
+        return out;
+      },
+      std::move(then));
+}
+
+void SessionService::rewind(std::string principal, std::string session_id, std::string to, Then<RewoundSession> then) {
+  store_.run(
+      [principal = std::move(principal), id = std::move(session_id),
+       to = std::move(to)](SessionStore& store) -> Result<RewoundSession> {
+        if (to.empty()) return Failure{Code::kInvalidArgument, "to: a turn number, or a checkpoint's id or name"};
+        const auto before = KVASIR_TRY(details(store, principal, id));
+        const TurnNode node = KVASIR_TRY(find_point(store, principal, before, to));
+        const bool on_path = node == 0 || std::any_of(before.turns.begin(), before.turns.end(),
+                                                      [&](const Turn& t) { return t.node == node; });
+        if (!on_path)
+          return Failure{Code::kInvalidArgument,
+                         "'" + to + "' does not lie behind this session's head; use restore_session"};
+        KVASIR_TRY(store.set_head(principal, id, node));
+        const auto turns = KVASIR_TRY(store.path(principal, node));
+        return RewoundSession{head_of(turns), static_cast<uint32_t>(before.turns.size() - turns.size())};
+      },
+      std::move(then));
+}
+
+void SessionService::checkpoint(std::string principal, std::string session_id, std::string name,
+                                Then<CheckpointRecord> then) {
+  store_.run([principal = std::move(principal), id = std::move(session_id),
+              name = std::move(name)](SessionStore& store) { return store.checkpoint(principal, id, name); },
+             std::move(then));
+}
+
+void SessionService::restore(std::string principal, std::string session_id, std::string checkpoint,
+                             Then<RestoredSession> then) {
+  store_.run(
+      [principal = std::move(principal), id = std::move(session_id),
+       checkpoint = std::move(checkpoint)](SessionStore& store) -> Result<RestoredSession> {
+        const auto session = KVASIR_TRY(details(store, principal, id));
+        const TurnNode node = KVASIR_TRY(find_point(store, principal, session, checkpoint));
+        KVASIR_TRY(store.set_head(principal, id, node));
+        const auto turns = KVASIR_TRY(store.path(principal, node));
+        return RestoredSession{head_of(turns), context_tokens(turns).size()};
+      },
+      std::move(then));
+}
+
+void SessionService::remove(std::string principal, std::string session_id, Then<uint64_t> then) {
+  store_.run([principal = std::move(principal),
+              id = std::move(session_id)](SessionStore& store) { return store.remove(principal, id); },
+             std::move(then));
+}
+
+void SessionService::collect_garbage() {
+  store_.run([](SessionStore& store) { return store.collect_garbage(now_ms()); }, [](Result<uint64_t>) {});
+}
+
+void SessionService::begin_turn(TurnRequest request, Then<TurnTicket> then) {
+  if (const auto found = busy_.find(request.session_id); found != busy_.end()) {
+    found->second.waiting.push_back({std::move(request), std::move(then)});
+    return;
+  }
+  busy_.emplace(request.session_id, Busy{});
+  start_turn(std::move(request), std::move(then));
+}
+
+void SessionService::start_turn(TurnRequest request, Then<TurnTicket> then) {
+  const std::string id = request.session_id;
+  store_.run([request = std::move(request)](SessionStore& store) mutable { return prepare(store, std::move(request)); },
+             [this, id, then = std::move(then)](Result<TurnTicket> ticket) mutable {
+               const bool failed = !ticket.has_value();
+               then(std::move(ticket));
+               if (failed) release(id);
+             });
+}
+
+void SessionService::commit_turn(TurnTicket ticket, TurnOutcome outcome, Then<CommittedTurn> then) {
+  const std::string id = ticket.request.session_id;
+  AppendTurns append;
+  append.principal = ticket.request.principal;
+  append.session_id = id;
+  append.parent = ticket.session.head;
+  append.turns = answered_turns(ticket.turns, ticket.request.messages, outcome.result, outcome.parameters_json);
+  append.model = outcome.result.model;
+  append.fingerprint = std::move(outcome.fingerprint);
+  append.idempotency_key = ticket.request.idempotency_key;
+  append.reply_json = std::move(outcome.reply_json);
+  store_.run(
+      [append = std::move(append)](SessionStore& store) -> Result<CommittedTurn> {
+        const auto stored = KVASIR_TRY(store.append(append));
+        return CommittedTurn{stored.back().hash, stored.back().number};
+      },
+      [this, id, then = std::move(then)](Result<CommittedTurn> committed) mutable {
+        then(std::move(committed));
+        release(id);
+      });
+}
+
+void SessionService::abandon_turn(const TurnTicket& ticket) {
+  release(ticket.request.session_id);
+}
+
+void SessionService::release(const std::string& session_id) {
+  const auto found = busy_.find(session_id);
+  if (found == busy_.end()) return;
+  if (found->second.waiting.empty()) {
+    busy_.erase(found);
+    return;
+  }
+  Waiting next = std::move(found->second.waiting.front());
+  found->second.waiting.pop_front();
+  start_turn(std::move(next.request), std::move(next.then));
+}
+
+}  // namespace kvasir

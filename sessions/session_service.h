@@ -1,0 +1,124 @@
+// Sessions as the protocol layer uses them: names checked, requests of one session in order, turns durable before they
+// are acknowledged. Sits between the tools (mcp/) and the store; never touches a model: it makes Prompts for the engine
+// and stores what comes back. io thread only; every callback comes on the io thread, exactly once.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/result.h"
+#include "core/base/unique_function.h"
+#include "core/engine/messages.h"
+#include "sessions/session_store.h"
+#include "sessions/store_thread.h"
+
+namespace kvasir {
+
+template <class T>
+using Then = UniqueFunction<void(Result<T>)>;
+
+struct CreateSession {
+  std::string system;
+  std::vector<ChatMessage> messages;
+  std::string title;
+  uint64_t ttl_seconds = 0;
+  std::string overflow = "error";
+};
+
+/// A request to go on with a session.
+struct TurnRequest {
+  std::string principal;
+  std::string session_id;
+  std::vector<ChatMessage> messages;  ///< appended; empty: the assistant's turn goes on
+  std::optional<std::string> expected_head;
+  std::string idempotency_key;
+};
+
+/// The right to compute one turn: the session waits for commit_turn() or abandon_turn().
+struct TurnTicket {
+  TurnRequest request;
+  SessionRecord session;
+  std::vector<Turn> turns;                    ///< the path so far
+  Prompt prompt;                              ///< for the engine, with the stored tokens as history
+  std::optional<std::string> replayed_reply;  ///< the key was answered before: give this and abandon
+};
+
+/// What the engine said, as far as it is stored.
+struct TurnOutcome {
+  GenerateResult result;
+  std::string fingerprint;
+  std::string parameters_json;
+  std::string reply_json;  ///< for the idempotency key
+};
+
+struct CommittedTurn {
+  std::string head;  ///< hash of the new last turn
+  uint32_t turns = 0;
+};
+
+struct SessionDetails {
+  SessionRecord session;
+  std::string head;
+  std::vector<Turn> turns;
+  std::vector<CheckpointRecord> checkpoints;
+  std::vector<SessionRecord> children;
+};
+struct ForkedSession {
+  SessionRecord session;
+  std::string head;
+  uint64_t shared_tokens = 0;
+};
+struct RewoundSession {
+  std::string head;
+  uint32_t removed_turns = 0;
+};
+struct RestoredSession {
+  std::string head;
+  uint64_t tokens = 0;
+};
+
+class SessionService {
+ public:
+  SessionService(std::unique_ptr<SessionStore> store, PostToIo post_to_io, bool durable);
+
+  /// Whether turns reach a disk (false: --no-store); replies say so.
+  bool durable() const noexcept { return durable_; }
+
+  void create(std::string principal, CreateSession what, Then<SessionDetails> then);
+  void get(std::string principal, std::string session_id, Then<SessionDetails> then);
+  void list(std::string principal, uint32_t limit, std::string cursor, Then<SessionPage> then);
+  /// `at`: a turn number, a checkpoint's id or name, or "" for the head.
+  void fork(std::string principal, std::string session_id, std::string at, std::string title, Then<ForkedSession> then);
+  void rewind(std::string principal, std::string session_id, std::string to, Then<RewoundSession> then);
+  void checkpoint(std::string principal, std::string session_id, std::string name, Then<CheckpointRecord> then);
+  void restore(std::string principal, std::string session_id, std::string checkpoint, Then<RestoredSession> then);
+  void remove(std::string principal, std::string session_id, Then<uint64_t> then);
+  void collect_garbage();
+
+  /// Waits until the session is free. Errors: kNotFound, kConflict (expected_head), kInvalidArgument (a second system).
+  void begin_turn(TurnRequest request, Then<TurnTicket> then);
+  void commit_turn(TurnTicket ticket, TurnOutcome outcome, Then<CommittedTurn> then);
+  void abandon_turn(const TurnTicket& ticket);
+
+ private:
+  struct Waiting {
+    TurnRequest request;
+    Then<TurnTicket> then;
+  };
+  struct Busy {
+    std::deque<Waiting> waiting;
+  };
+  void start_turn(TurnRequest request, Then<TurnTicket> then);
+  void release(const std::string& session_id);
+
+  bool durable_;
+  std::map<std::string, Busy> busy_;  // sessions with a turn under way
+  StoreThread store_;                 // last: its thread ends before the rest goes
+};
+
+}  // namespace kvasir
