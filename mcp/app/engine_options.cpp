@@ -1,0 +1,60 @@
+#include "mcp/app/engine_options.h"
+
+#include <utility>
+
+#include "mcp/app/model_choice.h"
+
+namespace kvasir::app {
+
+const OptionSpec kModel{"model", OptionKind::kText, "PATH", "", "GGUF file, Hugging Face folder, or a name from the models folder (default: SmolLM2-135M)"};
+const OptionSpec kContext{"ctx", OptionKind::kWhole, "N", "", "context in tokens (default: the model's, capped by memory)"};
+const OptionSpec kThreads{"threads", OptionKind::kWhole, "N", "", "threads (default: physical cores within the CPU quota)"};
+const OptionSpec kBackend{"backend", OptionKind::kText, "NAME", "auto", "auto, cpu, or a name of `kvasir doctor`; one that cannot run is an error"};
+const OptionSpec kKvType{"kv-type", OptionKind::kText, "TYPE", "f16", "type of the KV cache: f16, q8_0, f32"};
+const OptionSpec kActivations{"activations", OptionKind::kText, "TYPE", "auto", "auto (8 bits for integer weights) or f32 (exact, slow)"};
+const OptionSpec kJson{"json", OptionKind::kSwitch, "", "", "one JSON object on stdout"};
+
+namespace {
+constexpr uint64_t kMaxContext = 1u << 24;
+constexpr uint64_t kMaxThreads = 1024;
+}  // namespace
+
+std::vector<const OptionSpec*> engine_options(std::vector<const OptionSpec*> more) {
+  std::vector<const OptionSpec*> all{&kModel, &kContext, &kThreads, &kBackend, &kKvType, &kActivations};
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+Result<EngineKey> engine_key(const Options& options) {
+  EngineKey key;
+  key.model = options.text("model");
+  if (options.whole("ctx") > kMaxContext) return Failure{Code::kInvalidArgument, "--ctx: at most 16777216"};
+  if (options.whole("threads") > kMaxThreads) return Failure{Code::kInvalidArgument, "--threads: at most 1024"};
+  key.context = static_cast<uint32_t>(options.whole("ctx"));
+  key.threads = static_cast<uint32_t>(options.whole("threads"));
+  key.backend = options.text("backend");
+  const std::string kv = options.text("kv-type");
+  if (kv == "f16") {
+    key.kv_type = KvType::kF16;
+  } else if (kv == "q8_0") {
+    key.kv_type = KvType::kQ8_0;
+  } else if (kv == "f32") {
+    key.kv_type = KvType::kF32;
+  } else {
+    return Failure{Code::kInvalidArgument, "--kv-type: '" + kv + "' is none of f16, q8_0, f32"};
+  }
+  const std::string activations = options.text("activations");
+  if (activations != "auto" && activations != "f32") {
+    return Failure{Code::kInvalidArgument, "--activations: '" + activations + "' is neither auto nor f32"};
+  }
+  key.activations = activations == "f32" ? Activations::kF32 : Activations::kAuto;
+  return key;
+}
+
+Result<EngineKey> resolved_engine_key(const Context& context) {
+  EngineKey key = KVASIR_TRY(engine_key(context.options));
+  key.model = KVASIR_TRY(resolve_model(key.model, context.paths.models_dir));
+  return key;
+}
+
+}  // namespace kvasir::app

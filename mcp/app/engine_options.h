@@ -1,0 +1,22 @@
+// The options that say which engine to use, shared by all commands that run a model, and their checked form.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/engine/messages.h"
+#include "mcp/app/context.h"
+
+namespace kvasir::app {
+
+extern const OptionSpec kModel, kContext, kThreads, kBackend, kKvType, kActivations, kJson;
+
+/// kModel, kContext, kThreads, kBackend, kKvType, kActivations and then `more`.
+std::vector<const OptionSpec*> engine_options(std::vector<const OptionSpec*> more);
+
+/// `model` is as the user gave it, not resolved. Errors: kInvalidArgument with what is allowed.
+Result<EngineKey> engine_key(const Options& options);
+/// The same with the model resolved to a path. Errors also: kUnavailable.
+Result<EngineKey> resolved_engine_key(const Context& context);
+
+}  // namespace kvasir::app

@@ -1,0 +1,72 @@
+#include "mcp/app/serving.h"
+
+#include <sys/stat.h>
+
+#include <csignal>
+#include <utility>
+
+#include "backends/registry.h"
+#include "core/base/log.h"
+#include "core/engine/engine_pool.h"
+#include "mcp/app/engine_options.h"
+#include "mcp/app/exit_codes.h"
+#include "mcp/app/model_choice.h"
+
+namespace kvasir::app {
+
+const OptionSpec kPreload{"preload", OptionKind::kSwitch, "", "", "load the model now, not at the first use"};
+const OptionSpec kPrivate{"private", OptionKind::kSwitch, "", "", "keep everything in this process"};
+const OptionSpec kNoStore{"no-store", OptionKind::kSwitch, "", "", "write nothing to disk, no log file either"};
+
+namespace {
+
+/// How long an orderly end may take; clients kill after 2 s.
+constexpr unsigned kGraceMs = 1500;
+
+/// stdio clients hide stderr, so the servers also keep a file. Without it they still run.
+void add_log_file(const Context& context) {
+  if (context.options.enabled("no-store")) return;
+  umask(S_IRWXG | S_IRWXO);
+  log::Options options;
+  if (const auto level = log::parse_level(context.options.text("log-level"))) options.level = *level;
+  if (context.options.text("log-format") == "json") options.format = log::Format::kJson;
+  options.file = context.paths.log_file;
+  Result<void> opened = make_private_dir(context.paths.data_dir + "/log");
+  if (opened) opened = log::open(options);
+  if (!opened) log::warn("no log file: " + opened.error().message);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Serving>> Serving::create(Context& context) {
+  std::unique_ptr<Serving> serving(new Serving(context));
+  mcp::HostOptions options;
+  options.default_engine = KVASIR_TRY(engine_key(context.options));
+  options.version = product_version();
+  const std::string models_dir = context.paths.models_dir;
+  options.resolve_model = [models_dir](const std::string& name) { return resolve_model(name, models_dir); };
+  add_log_file(context);
+  serving->server_ = rpc::Server::create(options.limits);
+  serving->host_ = std::make_unique<mcp::Host>(make_engine_pool(BackendRegistry::create()), std::move(options));
+  serving->host_->attach(*serving->server_);
+  return serving;
+}
+
+Serving::~Serving() { context_.interrupt->on_signal({}); }
+
+Result<void> Serving::run() {
+  if (context_.options.enabled("preload")) {
+    host_->preload([](Result<void> loaded) {
+      if (!loaded) log::error("preload: " + loaded.error().message);
+    });
+  }
+  context_.interrupt->on_signal([this] { server_->stop(); });
+  server_->run();
+  const int signal = context_.interrupt->signal();
+  quit_after_ms(kGraceMs, signal == SIGINT ? kInterrupted : kDone);
+  host_->shutdown();
+  if (signal == SIGINT) return Failure{Code::kCancelled, "interrupted"};
+  return {};
+}
+
+}  // namespace kvasir::app
