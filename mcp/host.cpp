@@ -1,0 +1,161 @@
+#include "mcp/host.h"
+
+#include <atomic>
+#include <utility>
+#include <variant>
+
+#include "core/base/log.h"
+#include "mcp/engine_calls.h"
+#include "mcp/error_mapping.h"
+#include "mcp/event_loop.h"
+#include "mcp/http_endpoint.h"
+#include "mcp/json_rpc_service.h"
+#include "mcp/metrics.h"
+#include "mcp/server.h"
+
+namespace kvasir::mcp {
+namespace {
+
+// Between batches of events the io thread looks after its connections.
+constexpr size_t kEventsPerTurn = 256;
+
+class ServerLoop final : public EventLoop {
+ public:
+  void attach(rpc::Server& server) { server_ = &server; }
+  void post(UniqueFunction<void()> task) override {
+    if (server_ != nullptr) server_->post(std::move(task));
+  }
+  void after(std::chrono::milliseconds delay, UniqueFunction<void()> task) override {
+    if (server_ != nullptr) server_->after(delay, std::move(task));
+  }
+  TimePoint now() const override { return clock_.now(); }
+
+ private:
+  rpc::Server* server_ = nullptr;
+  SteadyClock clock_;
+};
+
+class PreloadCall final : public EngineCall {
+ public:
+  explicit PreloadCall(std::function<void(Result<void>)> done) : done_(std::move(done)) {}
+  void final(const Event& event) override {
+    if (const auto* failed = std::get_if<Failed>(&event)) return done_(Failure(to_error(*failed)));
+    done_({});
+  }
+
+ private:
+  std::function<void(Result<void>)> done_;
+};
+
+void answer_get(const rpc::HttpRequest& request, rpc::HttpExchange& exchange, int status, const char* type, std::string body) {
+  if (request.method == "GET" || request.method == "HEAD")
+    return exchange.respond(status, {{"Content-Type", type}, {"Cache-Control", "no-store"}}, request.method == "HEAD" ? "" : std::move(body));
+  exchange.respond(405, {{"Allow", "GET, HEAD"}}, "");
+}
+
+}  // namespace
+
+struct Host::Parts {
+  Parts(std::unique_ptr<Engine> the_engine, HostOptions the_options)
+      : options(std::move(the_options)),
+        engine(std::move(the_engine)),
+        calls(*engine),
+        services{calls, loop, metrics, options.resolve_model, options.untimed_call_limit, options.congested_limit},
+        mcp(services, tools, options.default_engine, options.version),
+        json_rpc(services, tools, options.default_engine),
+        http(mcp, loop,
+             {.default_engine = options.default_engine, .limits = options.limits, .max_sessions = options.max_http_sessions,
+              .session_ttl = options.http_session_ttl}) {}
+
+  void drain() {
+    // Cleared first: an event that comes while we drain wakes us again.
+    wake_posted.store(false);
+    if (!closed && calls.drain(kEventsPerTurn)) wake();
+  }
+  /// Any thread.
+  void wake() {
+    if (!wake_posted.exchange(true)) loop.post([this] { drain(); });
+  }
+  void add_status_routes(rpc::Server& server);
+
+  HostOptions options;
+  std::unique_ptr<Engine> engine;
+  ServerLoop loop;
+  Metrics metrics;
+  EngineCalls calls;
+  CallServices services;
+  ToolSet tools;
+  McpServer mcp;
+  JsonRpcService json_rpc;
+  HttpEndpoint http;
+  rpc::Server* server = nullptr;
+  std::atomic<bool> wake_posted{false};
+  bool closed = false;
+};
+
+Host::Host(std::unique_ptr<Engine> engine, HostOptions options)
+    : parts_(std::make_unique<Parts>(std::move(engine), std::move(options))) {}
+
+Host::~Host() { shutdown(); }
+
+void Host::attach(rpc::Server& server) {
+  Parts& p = *parts_;
+  p.server = &server;
+  p.loop.attach(server);
+  p.engine->set_wake([&p] { p.wake(); });
+  server.route("/mcp", [&p](rpc::HttpRequest request, std::shared_ptr<rpc::HttpExchange> exchange) {
+    p.http.handle(std::move(request), exchange);
+  });
+  server.route_websocket("/mcp", "mcp", p.mcp);
+  server.route_websocket("/ws", "mcp", p.mcp);
+  server.route_rpc_post("/rpc", p.json_rpc);
+  server.route_websocket("/rpc", "", p.json_rpc);
+  p.add_status_routes(server);
+}
+
+void Host::Parts::add_status_routes(rpc::Server& to) {
+  to.route("/livez", [](rpc::HttpRequest request, std::shared_ptr<rpc::HttpExchange> exchange) {
+    answer_get(request, *exchange, 200, "text/plain; charset=utf-8", "ok\n");
+  });
+  to.route("/readyz", [this](rpc::HttpRequest request, std::shared_ptr<rpc::HttpExchange> exchange) {
+    // Ready means that a request would be taken: the model may still have to load, its name must lead to a file.
+    auto model = options.resolve_model ? options.resolve_model(options.default_engine.model) : Result<std::string>(std::string());
+    const bool ready = !closed && model;
+    answer_get(request, *exchange, ready ? 200 : 503, "text/plain; charset=utf-8",
+               ready ? "ready\n" : closed ? "shutting down\n" : model.error().message + "\n");
+  });
+  to.route("/health", [this](rpc::HttpRequest request, std::shared_ptr<rpc::HttpExchange> exchange) {
+    const Json body{{"status", closed ? "shutting down" : "ok"}, {"version", options.version}, {"calls", calls.pending()}};
+    answer_get(request, *exchange, closed ? 503 : 200, "application/json", rpc::dump(body));
+  });
+  to.route("/metrics", [this](rpc::HttpRequest request, std::shared_ptr<rpc::HttpExchange> exchange) {
+    answer_get(request, *exchange, 200, "text/plain; version=0.0.4; charset=utf-8",
+               metrics.text(server->stats(), calls.pending(), http.sessions()));
+  });
+}
+
+rpc::Service& Host::mcp_service() { return parts_->mcp; }
+rpc::Service& Host::json_rpc_service() { return parts_->json_rpc; }
+
+void Host::preload(std::function<void(Result<void>)> done) {
+  Parts& p = *parts_;
+  EngineKey engine = p.options.default_engine;
+  if (p.options.resolve_model) {
+    auto path = p.options.resolve_model(engine.model);
+    if (!path) return done(Failure(path.error()));
+    engine.model = std::move(*path);
+  }
+  const auto call = std::make_shared<PreloadCall>(done);
+  const auto id = p.calls.start(std::move(engine), Preload{}, call);
+  if (!id) done(Failure(id.error()));
+}
+
+void Host::shutdown() {
+  Parts& p = *parts_;
+  if (std::exchange(p.closed, true)) return;
+  // First the callers get their answers, then the engine goes: its last events have nobody to reach.
+  p.calls.close();
+  p.engine->shutdown();
+}
+
+}  // namespace kvasir::mcp

@@ -1,0 +1,212 @@
+#include "mcp/tools/generation_tools.h"
+
+#include <array>
+#include <cstdio>
+
+namespace kvasir::mcp {
+namespace {
+
+// Far above any context, and small enough that a typing error is caught here and not by the clock.
+constexpr double kMaxTokens = 1'000'000;
+constexpr double kMaxTimeMs = 86'400'000;
+constexpr double kMaxTopK = 1'000'000;
+
+Failure refuse(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
+
+FieldTable<GenerateArgs> build_fields() {
+  using A = GenerateArgs;
+  FieldTable<A> table;
+  table
+      .add("prompt", &A::prompt, "What to answer: one user message, or with raw the text to continue.", {.positional = true})
+      .add("max_tokens", &A::max_tokens, "Most new tokens.", {.minimum = 0, .maximum = kMaxTokens, .positional = true})
+      .add("temperature", &A::temperature, "0 always takes the likeliest token. Default: the model's recommendation, else 0.7.",
+           {.minimum = 0, .maximum = 100, .positional = true})
+      .add("stream", &A::stream, "Plain JSON-RPC: send the text as it comes.", {.positional = true, .hidden = true})
+      .add("messages", &A::messages, "A conversation, instead of prompt.", {.max_items = 10'000})
+      .add("tokens", &A::tokens, "Token ids, instead of prompt; used as they are.")
+      .add("system", &A::system, "System message before prompt or messages.")
+      .add("top_k", &A::top_k, "Keep the k likeliest tokens; 0: off.", {.minimum = 0, .maximum = kMaxTopK})
+      .add("top_p", &A::top_p, "Keep the likeliest tokens up to this probability; 1: off.", {.minimum = 0, .maximum = 1})
+      .add("min_p", &A::min_p, "Keep tokens at least this likely relative to the best; 0: off.", {.minimum = 0, .maximum = 1})
+      .add("repeat_penalty", &A::repeat_penalty, "Above 1 makes recent tokens less likely; 1: off.", {.minimum = 0.01, .maximum = 100})
+      .add("frequency_penalty", &A::frequency_penalty, "Per use in the answer so far; 0: off.", {.minimum = -100, .maximum = 100})
+      .add("presence_penalty", &A::presence_penalty, "Once for tokens already in the answer; 0: off.", {.minimum = -100, .maximum = 100})
+      .add("logit_bias", &A::logit_bias, "Pairs [token id, bias added to its logit].", {.minimum = -1000, .maximum = 1000, .max_items = 4096})
+      .add("seed", &A::seed, "Same seed, same answer. Default: drawn, and returned.", {.minimum = 0})
+      .add("stop", &A::stop, "Texts that end the answer; not part of it.", {.max_bytes = 4096, .min_bytes = 1, .max_items = 64})
+      .add("raw", &A::raw, "Continue prompt as bare text, without the chat template.")
+      .add("max_time_ms", &A::max_time_ms, "Return what is there after this time (finish_reason time_limit).", {.minimum = 1, .maximum = kMaxTimeMs})
+      .add("overflow", &A::overflow, "What to do when the prompt is longer than the context; only error (say so) in this build.", {.max_bytes = 64})
+      .add("logprobs", &A::logprobs, "Log-probabilities of each token and of this many alternatives.", {.minimum = 0, .maximum = 20})
+      .add("return_tokens", &A::return_tokens, "Return the token ids too.")
+      .add("ignore_eos", &A::ignore_eos, "Go on to max_tokens after the model's end.")
+      .add("session_id", &A::session_id, "", {.max_bytes = 128, .hidden = true})
+      .add("digest_logits", &A::digest_logits, "", {.hidden = true});
+  return table;
+}
+
+Result<void> check_overflow(const std::string& policy) {
+  if (policy == "error") return {};
+  for (const char* planned : {"truncate_oldest", "sliding_window", "compress"})
+    if (policy == planned)
+      return Failure(Code::kUnsupported, "overflow: " + policy + " is not available in this build, only error is; shorten the prompt instead");
+  return refuse("overflow must be error");
+}
+
+Result<Prompt> to_prompt(GenerateArgs& args) {
+  const int sources = (args.prompt ? 1 : 0) + (args.messages ? 1 : 0) + (args.tokens ? 1 : 0);
+  if (sources != 1)
+    return refuse(sources == 0 ? "nothing to answer: give one of prompt, messages or tokens"
+                               : "give only one of prompt, messages and tokens");
+  Prompt prompt;
+  if (args.tokens) {
+    if (args.tokens->empty()) return refuse("tokens must not be empty");
+    if (args.system || args.raw) return refuse("system and raw do not go with tokens");
+    prompt.kind = Prompt::Kind::kTokens;
+    prompt.tokens = std::move(*args.tokens);
+    return prompt;
+  }
+  if (args.raw) {
+    if (!args.prompt) return refuse("raw goes with prompt only");
+    if (args.system) return refuse("system does not go with raw: there is no chat template to carry it");
+    prompt.kind = Prompt::Kind::kText;
+    prompt.text = std::move(*args.prompt);
+    return prompt;
+  }
+  prompt.kind = Prompt::Kind::kMessages;
+  if (args.messages) {
+    if (args.messages->empty()) return refuse("messages must not be empty");
+    if (args.system && args.messages->front().role == "system")
+      return refuse("system is given twice: as an argument and as messages[0]");
+    prompt.messages = std::move(*args.messages);
+  } else {
+    prompt.messages.push_back({"user", std::move(*args.prompt), ""});
+  }
+  if (args.system) prompt.messages.insert(prompt.messages.begin(), ChatMessage{"system", std::move(*args.system), ""});
+  return prompt;
+}
+
+Json top_json(const std::vector<std::pair<TokenId, float>>& top) {
+  Json list = Json::array();
+  for (const auto& [id, logprob] : top) list.push_back(Json::array({id, logprob}));
+  return list;
+}
+
+Json timings_json(const Timings& t) {
+  return Json{{"queue_ms", t.queue_ms},     {"load_ms", t.load_ms},     {"prefill_ms", t.prefill_ms},
+              {"ttft_ms", t.ttft_ms},       {"decode_ms", t.decode_ms}, {"prefill_tok_s", t.prefill_tok_s},
+              {"decode_tok_s", t.decode_tok_s}};
+}
+
+std::string hex(uint64_t value) {
+  std::array<char, 17> text{};
+  std::snprintf(text.data(), text.size(), "%016llx", static_cast<unsigned long long>(value));
+  return text.data();
+}
+
+}  // namespace
+
+const FieldTable<GenerateArgs>& generate_fields() {
+  static const FieldTable<GenerateArgs> table = build_fields();
+  return table;
+}
+
+Result<Generate> to_command(GenerateArgs args) {
+  if (args.session_id)
+    return Failure(Code::kUnsupported, "session_id: sessions are not available in this build; send the whole conversation as messages");
+  KVASIR_TRY(check_overflow(args.overflow));
+  Generate out;
+  out.prompt = KVASIR_TRY(to_prompt(args));
+  out.sampling = {.temperature = args.temperature, .top_p = args.top_p, .min_p = args.min_p,
+                  .repeat_penalty = args.repeat_penalty, .frequency_penalty = args.frequency_penalty,
+                  .presence_penalty = args.presence_penalty, .top_k = args.top_k, .seed = args.seed,
+                  .logit_bias = std::move(args.logit_bias)};
+  out.max_tokens = args.max_tokens;
+  out.max_time_ms = args.max_time_ms.value_or(0);
+  out.stop = std::move(args.stop);
+  out.overflow = OverflowPolicy::kError;
+  out.logprobs = args.logprobs;
+  out.want_logprobs = args.logprobs > 0;
+  out.return_tokens = args.return_tokens;
+  out.ignore_eos = args.ignore_eos;
+  out.digest_logits = args.digest_logits;
+  return out;
+}
+
+const char* finish_reason_name(FinishReason reason) noexcept {
+  switch (reason) {
+    case FinishReason::kStop: return "stop";
+    case FinishReason::kLength: return "length";
+    case FinishReason::kTimeLimit: return "time_limit";
+    case FinishReason::kContextFull: return "context_full";
+    case FinishReason::kCancelled: return "cancelled";
+    case FinishReason::kGrammar: return "grammar";
+  }
+  return "stop";
+}
+
+Json to_json(const GenerateResult& r) {
+  Json out{{"text", r.text}, {"finish_reason", finish_reason_name(r.finish_reason)}};
+  if (r.reasoning) out["reasoning"] = *r.reasoning;
+  if (r.stop_sequence) out["stop_sequence"] = *r.stop_sequence;
+  out["usage"] = Json{{"prompt_tokens", r.usage.prompt_tokens},
+                      {"cached_tokens", r.usage.cached_tokens},
+                      {"completion_tokens", r.usage.completion_tokens}};
+  out["timings"] = timings_json(r.timings);
+  out["seed"] = r.seed;
+  out["model"] = r.model;
+  if (r.dropped_bytes > 0) out["dropped_bytes"] = r.dropped_bytes;
+  if (!r.tokens.empty()) out["tokens"] = r.tokens;
+  if (!r.logprobs.empty()) {
+    Json list = Json::array();
+    for (const auto& entry : r.logprobs)
+      list.push_back(Json{{"token", entry.token}, {"text", entry.text}, {"logprob", entry.logprob}, {"top", top_json(entry.top)}});
+    out["logprobs"] = std::move(list);
+  }
+  if (!r.logit_digests.empty()) {
+    // As text: they use all 64 bits, which JSON numbers of many clients do not carry.
+    Json list = Json::array();
+    for (const uint64_t digest : r.logit_digests) list.push_back(hex(digest));
+    out["logit_digests"] = std::move(list);
+  }
+  bound_result(out, {"logit_digests", "logprobs", "tokens"}, kMaxResultBytes);
+  return out;
+}
+
+Tool generate_text_tool() {
+  Tool tool;
+  tool.name = "generate_text";
+  tool.title = "Generate text";
+  tool.description =
+      "Generate text with the language model that runs on this machine. Give prompt (one question) or messages (a "
+      "conversation). Returns the whole text, why it ended and what it cost; with a progress token the text also "
+      "arrives as it is written.";
+  tool.text_is_answer = true;
+  tool.input_schema = generate_fields().schema();
+  tool.output_schema = output_schema({
+      {"text", "string", "The generated text"},
+      {"finish_reason", "string", "stop, length, time_limit, context_full, cancelled or grammar"},
+      {"usage", "object", "prompt_tokens, cached_tokens, completion_tokens"},
+      {"timings", "object", "Where the time went, in ms and tokens per second"},
+      {"seed", "integer", "Gives the same answer again"},
+      {"model", "string", "The model that answered"},
+      {"reasoning", "string", "What the model thought before the answer", false},
+      {"stop_sequence", "string", "The stop text that ended it", false},
+      {"tokens", "[integer]", "Token ids of the text", false},
+      {"logprobs", "[object]", "Per token: token, text, logprob, top", false},
+      {"dropped_bytes", "integer", "Prompt bytes that the model has no token for", false},
+      {"truncated", "boolean", "Lists or text were cut to keep the result small", false},
+  });
+  tool.parse = [](const Json& params) -> Result<ToolRequest> {
+    auto args = KVASIR_TRY(generate_fields().parse(params));
+    const bool stream = args.stream;
+    return ToolRequest{KVASIR_TRY(to_command(std::move(args))), stream};
+  };
+  tool.result = [](const Event& event) -> Result<Json> {
+    if (const auto* result = std::get_if<GenerateResult>(&event)) return to_json(*result);
+    return Failure(Code::kInternal, "the engine answered generate_text with another event");
+  };
+  return tool;
+}
+
+}  // namespace kvasir::mcp
