@@ -154,9 +154,16 @@ std::variant<CommandLine, HelpText, Misuse> parse_command_line(const std::vector
     for (const OptionSpec* option : common) add_option(parser, parser.app, *option, "Common options");
     for (const CommandSpec& command : commands) add_command(parser, command);
     if (arguments.empty()) return HelpText{parser.app.help()};
-    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
+    // What follows `--` is text; this CLI11 loses its order in a subcommand, so it is not asked.
+    const auto mark = std::find(arguments.begin(), arguments.end(), "--");
+    std::vector<std::string> reversed(arguments.begin(), mark);
+    std::reverse(reversed.begin(), reversed.end());
     parser.app.parse(reversed);
-    return collect(parser);
+    CommandLine line = collect(parser);
+    if (mark == arguments.end()) return line;
+    line.arguments.insert(line.arguments.end(), mark + 1, arguments.end());
+    if (line.arguments.size() > 1 && !line.command->positional_many) return Misuse{"too many arguments: " + line.arguments.back()};
+    return line;
   } catch (const CLI::CallForHelp&) {
     return HelpText{chosen(parser.app)->help()};
   } catch (const CLI::CallForAllHelp&) {
