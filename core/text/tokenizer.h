@@ -42,6 +42,7 @@ struct TokenizerLimits {
 struct EncodeOptions {
   bool add_special = false;    ///< BOS/EOS as the metadata says, never doubled
   bool parse_special = false;  ///< control tokens are recognised everywhere (plain text form only)
+  bool prefix_space = true;    ///< false: the text continues another one, so SPM puts no space in front (decisions.md 18)
 };
 
 struct Encoded {

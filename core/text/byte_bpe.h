@@ -1,0 +1,36 @@
+// Byte-level BPE (GPT-2 and most models since): words by a pre-tokenizer, each merged from its bytes by a ranked table.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base/result.h"
+#include "core/text/merge_table.h"
+#include "core/text/pretokenizer.h"
+#include "core/text/tokenizer_base.h"
+
+namespace kvasir::text {
+
+struct ByteBpeOptions {
+  ScannerChain scanners{};
+  bool ignore_merges = false;
+  bool nfc = false;
+  bool prefix_space = false;  ///< ByteLevel's add_prefix_space: one in front of a segment that begins with none
+};
+
+class ByteBpe final : public TokenizerBase {
+ public:
+  ByteBpe(TokenizerParts parts, MergeTable merges, const ByteBpeOptions& options);
+
+ private:
+  void encode_segment(const Segment& segment, Workspace& work, Encoded& out) const override;
+  void merge_word(std::string_view word, Workspace& work, Encoded& out) const;
+
+  MergeTable merges_;
+  ByteBpeOptions options_;
+  std::array<TokenId, 256> byte_tokens_{};  ///< -1: the byte has no token and is left out, before merging
+};
+
+}  // namespace kvasir::text

@@ -1,0 +1,58 @@
+// BPE over characters with a marker for spaces: SentencePiece's BPE ("SPM": joins by the score of the joined piece) and
+// Gemma 4's (joins by ranked merges). Characters without a token fall back to byte tokens, or to <unk>.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/result.h"
+#include "core/text/merge_table.h"
+#include "core/text/tokenizer_base.h"
+
+namespace kvasir::text {
+
+/// Where a space is put in front.
+enum class PrefixSpace : uint8_t { kNever, kFirstSegment, kEverySegment };
+
+struct CharBpeOptions {
+  PrefixSpace prefix = PrefixSpace::kEverySegment;
+  bool prefix_unless_space = false;      ///< not where there is one already (Metaspace)
+  bool remove_extra_whitespaces = false; ///< spaces are trimmed at both ends and collapsed
+  bool split_at_spaces = false;          ///< each space begins a word (Metaspace with split)
+  bool fuse_unknown = true;              ///< neighbouring unknown characters are one <unk>
+  bool nfc = false;
+};
+
+class CharBpe final : public TokenizerBase {
+ public:
+  /// SPM: `scores` has one finite or infinite number per token, no NaN (checked by the caller).
+  CharBpe(TokenizerParts parts, const std::vector<float>& scores, const CharBpeOptions& options);
+  /// Ranked merges.
+  CharBpe(TokenizerParts parts, MergeTable merges, const CharBpeOptions& options);
+
+ private:
+  void encode_segment(const Segment& segment, Workspace& work, Encoded& out) const override;
+  void encode_marked(std::string_view text, Workspace& work, Encoded& out) const;
+  void merge_word(std::string_view word, Workspace& work, Encoded& out) const;
+  void emit(const Symbol& symbol, Workspace& work, Encoded& out) const;
+  void find_byte_tokens();
+  void find_crossings();
+  bool crosses(uint8_t left, uint8_t right) const noexcept {
+    return (crossings_[size_t{left} * 4 + right / 64] >> (right % 64) & 1u) != 0;
+  }
+  Join join_by_score(const Symbol& left, const Symbol& right, const std::string& text) const noexcept;
+
+  CharBpeOptions options_;
+  std::optional<MergeTable> merges_;
+  std::vector<uint32_t> ranks_;  ///< by token, from the scores; empty with merges
+  std::array<TokenId, 256> byte_tokens_{};
+  std::array<TokenId, 128> ascii_tokens_{};
+  /// Bit (a, b): some token has a character that ends in byte a before one that begins with byte b (spaces count as
+  /// 0xFF). Where no token does, no merge can ever cross, and the text may be cut there: words can be cached.
+  std::array<uint64_t, 1024> crossings_{};
+};
+
+}  // namespace kvasir::text

@@ -1,0 +1,72 @@
+// Tokens that are found in text as they stand, before anything else is done with it: control tokens, only in trusted
+// bytes, and user-defined tokens, anywhere. The leftmost and then the longest one wins. Immutable once made.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "backends/backend.h"  // TokenId
+#include "core/text/trusted_text.h"
+
+namespace kvasir::text {
+
+struct SpecialToken {
+  TokenId id = 0;
+  bool trusted_only = true;
+  bool strip_left = false;   ///< swallows white space before it
+  bool strip_right = false;  ///< and after it
+  bool whole_word = false;   ///< only where no word character touches it
+};
+
+class SpecialTokens {
+ public:
+  struct Match {
+    size_t begin = 0;  ///< of the token, or of the white space that it swallows
+    size_t end = 0;
+    TokenId id = 0;
+  };
+
+  SpecialTokens() = default;
+  struct Entry {
+    std::string_view text;  ///< only read by the constructor
+    SpecialToken token;
+  };
+  /// `entries` must have distinct, non-empty texts.
+  explicit SpecialTokens(std::vector<Entry> entries);
+
+  /// Walks over one text. Cost: linear in the text times the length of the longest special token that it nearly holds.
+  class Finder {
+   public:
+    Finder(const SpecialTokens& tokens, const TrustedText& text) : tokens_(tokens), text_(text) {}
+    /// The next match from `from` on; false if there is none.
+    bool next(size_t from, Match& match);
+
+   private:
+    const SpecialToken* longest_at(size_t at, size_t& length);
+    const SpecialTokens& tokens_;
+    const TrustedText& text_;
+    size_t run_ = 0;
+  };
+
+ private:
+  struct Node {
+    uint32_t first_edge = 0;
+    uint32_t edge_count = 0;
+    int32_t token = -1;  ///< index into tokens_
+  };
+  struct Edge {
+    uint8_t byte = 0;
+    uint32_t node = 0;
+  };
+  const Node* child(const Node& node, uint8_t byte) const noexcept;
+  uint32_t build(const std::vector<Entry>& entries, size_t first, size_t last, size_t depth);
+
+  std::vector<Node> nodes_;
+  std::vector<Edge> edges_;
+  std::vector<SpecialToken> tokens_;
+  std::array<bool, 256> starts_{};
+};
+
+}  // namespace kvasir::text

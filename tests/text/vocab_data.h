@@ -1,0 +1,34 @@
+// Vocabularies and expected ids for the tokenizer tests: a minimal reader of GGUF metadata, and of JSON lines.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/text/tokenizer.h"
+
+namespace kvasir::test {
+
+/// The tokenizer.* keys of a GGUF file. Throws std::runtime_error on anything unexpected: test data only.
+VocabularyData read_vocabulary(const std::filesystem::path& gguf);
+/// Creates or fails the test.
+std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& gguf);
+
+struct TokenCase {
+  std::string text;
+  std::vector<TokenId> ids;
+  bool special = false;
+  bool add_special = false;
+};
+/// Lines of {"text", "ids", "special"?, "add_special_tokens"?}. A line with "messages" counts as special.
+std::vector<TokenCase> read_token_cases(const std::filesystem::path& jsonl);
+/// llama.cpp's pairs: FILE.inp and FILE.out.
+std::vector<TokenCase> read_inp_out(const std::filesystem::path& gguf);
+std::string sha256_of_ids(const std::vector<TokenId>& ids);
+std::string json_string_field(const std::filesystem::path& json, const std::string& field);
+
+/// Encodes every case; counts it and reports the text and both lists where they differ.
+void check_cases(const Tokenizer& tokenizer, const std::vector<TokenCase>& cases);
+
+}  // namespace kvasir::test
