@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 
+#include "core/engine/engine_metrics.h"
 #include "core/engine/messages.h"
 
 namespace kvasir {
@@ -21,6 +22,8 @@ class Engine {
   virtual void set_wake(std::function<void()> wake) = 0;
   /// Cancels everything in flight and joins all threads. Idempotent; no event comes after it returned.
   virtual void shutdown() = 0;
+  /// Counters of now. Thread-safe. Engines that count nothing return zeros.
+  virtual EngineMetrics metrics() const { return {}; }
 };
 
 /// One named limits struct of this layer, printed by `doctor`.

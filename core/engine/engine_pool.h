@@ -11,7 +11,11 @@
 
 namespace kvasir {
 
+class EngineEnvironment;
+
 /// The returned engine owns its threads; destroy or shutdown() to stop them.
 std::unique_ptr<Engine> make_engine_pool(BackendRegistry registry, const EngineLimits& limits = {});
+/// The same in a world of the caller's choice (tests): see engine_environment.h.
+std::unique_ptr<Engine> make_engine_pool(std::unique_ptr<EngineEnvironment> environment, const EngineLimits& limits = {});
 
 }  // namespace kvasir

@@ -1,0 +1,178 @@
+// One step of an engine: from prepared prompts to planned rows, and from logits to tokens and results.
+#include <algorithm>
+#include <utility>
+
+#include "core/base/log.h"
+#include "core/engine/engine_instance.h"
+#include "core/engine/sampling_defaults.h"
+
+namespace kvasir {
+namespace {
+
+// A step should not last longer than this: it is how late a cancel, another's token or a heartbeat can be.
+constexpr double kSharedStepMs = 200;
+constexpr double kLonelyStepMs = 500;
+constexpr uint32_t kSmallestStepRows = 16;
+constexpr uint32_t kScoreRows = 64;
+
+Failure prompt_too_long(size_t tokens, uint32_t context) {
+  return {Code::kTooLarge, "the prompt has " + std::to_string(tokens) + " tokens and the context holds " +
+                               std::to_string(context) + ": shorten it by " + std::to_string(tokens - context) + " tokens"};
+}
+
+}  // namespace
+
+Result<void> EngineInstance::begin_sequence(uint64_t serial, Request& request,
+                                            std::variant<PreparedPrompt, PreparedScore> prompt) {
+  SeqRequest sequence;
+  sequence.id = serial;
+  sequence.deadline = request.deadline;
+  sequence.root = cache_root_;
+  if (auto* generate = std::get_if<PreparedPrompt>(&prompt)) {
+    KVASIR_TRY(begin_generation(request, *generate, sequence));
+    sequence.tokens = std::move(generate->tokens);
+  } else {
+    KVASIR_TRY(begin_scoring(request, std::move(std::get<PreparedScore>(prompt)), sequence));
+  }
+  request.prompt_tokens = static_cast<uint32_t>(sequence.tokens.size());
+  request.stage = Stage::kScheduled;
+  if (sequence.tokens.empty()) {  // one token and nothing asked about what follows it
+    complete(requests_.find(serial));
+    return {};
+  }
+  KVASIR_TRY(scheduler_->admit(std::move(sequence)));
+  counters_.prompt_tokens.fetch_add(request.prompt_tokens, std::memory_order_relaxed);
+  if (request.paused) scheduler_->pause(serial);
+  return {};
+}
+
+Result<void> EngineInstance::begin_generation(Request& request, const PreparedPrompt& prompt, SeqRequest& sequence) {
+  const Generate& generate = std::get<Generate>(request.work);
+  const Tokenizer& tokenizer = model_->model->tokenizer();
+  const auto length = static_cast<uint32_t>(prompt.tokens.size());
+  if (prompt.tokens.size() > context_) return prompt_too_long(prompt.tokens.size(), context_);
+  SamplingParams params = resolve_sampling(generate.sampling, model_->model->description().sampling, draw_seed());
+  KVASIR_TRY(validate(params, model_->model->description().vocab_size));
+  request.generation = std::make_unique<Generation>(generate, prompt, std::move(params), tokenizer, context_);
+  sequence.max_tokens = length + request.generation->room();
+  sequence.generates = request.generation->room() > 0;
+  sequence.logits_from = length;
+  return {};
+}
+
+Result<void> EngineInstance::begin_scoring(Request& request, PreparedScore prompt, SeqRequest& sequence) {
+  if (prompt.tokens.size() > context_) return prompt_too_long(prompt.tokens.size(), context_);
+  request.scoring = std::make_unique<Scoring>(std::get<ScoreText>(request.work), std::move(prompt));
+  sequence.tokens = request.scoring->tokens_to_compute();
+  sequence.max_tokens = static_cast<uint32_t>(sequence.tokens.size());
+  sequence.generates = false;
+  sequence.logits_from = request.scoring->first_row();
+  return {};
+}
+
+StepBudget EngineInstance::budget() const {
+  StepBudget out{.rows = limits_.max_step_rows, .score_rows = kScoreRows};
+  if (ms_per_row_ <= 0) return out;
+  const double target = scheduler_->running() + scheduler_->waiting() > 1 ? kSharedStepMs : kLonelyStepMs;
+  const auto rows = static_cast<uint32_t>(std::min(target / ms_per_row_, static_cast<double>(limits_.max_step_rows)));
+  const auto decodes = static_cast<uint32_t>(scheduler_->decoding());
+  out.rows = std::min(limits_.max_step_rows, std::max(rows, kSmallestStepRows) + decodes);
+  return out;
+}
+
+bool EngineInstance::step() {
+  const TimePoint started = clock_.now();
+  const StepPlan plan = scheduler_->plan(budget(), started);
+  for (const SeqId serial : plan.expired) {
+    if (const auto request = requests_.find(serial); request != requests_.end()) finish(request, FinishReason::kTimeLimit);
+  }
+  if (plan.empty()) return false;
+  for (const PlannedRows& part : plan.parts) {
+    Request& request = requests_.at(part.id);
+    if (request.times.first_step) continue;
+    request.times.first_step = started;
+    request.cached_tokens = scheduler_->reused_tokens(part.id);
+    counters_.cached_tokens.fetch_add(request.cached_tokens, std::memory_order_relaxed);
+  }
+  const auto computed = runner_->run(plan, *scheduler_);
+  if (!computed) {
+    on_backend_error(plan, computed.error());
+    return true;
+  }
+  scheduler_->apply(plan);
+  count_step(plan, clock_.now() - started);
+  deliver(plan);
+  return true;
+}
+
+void EngineInstance::count_step(const StepPlan& plan, Milliseconds took) {
+  constexpr double kWeight = 0.25;
+  if (plan.rows >= kSmallestStepRows) {
+    const double per_row = took.count() / plan.rows;
+    ms_per_row_ = ms_per_row_ <= 0 ? per_row : ms_per_row_ + kWeight * (per_row - ms_per_row_);
+  }
+  counters_.steps.fetch_add(1, std::memory_order_relaxed);
+  counters_.rows.fetch_add(plan.rows, std::memory_order_relaxed);
+  counters_.sequences.fetch_add(plan.parts.size(), std::memory_order_relaxed);
+  counters_.step_microseconds.fetch_add(static_cast<uint64_t>(took.count() * 1000), std::memory_order_relaxed);
+  counters_.running = scheduler_->running();
+  counters_.waiting = scheduler_->waiting();
+  if (!scheduler_->kv().config().groups.empty()) counters_.kv_free_pages = scheduler_->kv().available(0);
+}
+
+void EngineInstance::deliver(const StepPlan& plan) {
+  const TimePoint now = clock_.now();
+  uint32_t row = 0;
+  for (const PlannedRows& part : plan.parts) {
+    const uint32_t first_row = row;
+    row += part.logit_rows();
+    const auto request = requests_.find(part.id);
+    if (request == requests_.end()) continue;
+    if (request->second.scoring) {
+      for (uint32_t i = 0; i < part.logit_rows(); ++i) {
+        request->second.scoring->accept(part.first + part.logits_from + i, runner_->logits(first_row + i));
+      }
+    } else if (part.logit_rows() > 0) {
+      deliver_token(request, runner_->logits(first_row), now);
+      continue;
+    }
+    if (scheduler_->phase(part.id) == SeqPhase::kComplete) complete(request);
+  }
+  counters_.running = scheduler_->running();
+}
+
+void EngineInstance::deliver_token(Requests::iterator request, std::span<float> logits, TimePoint now) {
+  const uint64_t serial = request->first;
+  Request& r = request->second;
+  auto accepted = r.generation->accept(logits, scheduler_->tokens(serial));
+  if (!accepted) return fail(request, accepted.error().code, accepted.error().message);
+  if (!r.times.first_token) r.times.first_token = now;
+  r.times.last_token = now;
+  counters_.completion_tokens.fetch_add(1, std::memory_order_relaxed);
+  if (!accepted->delta.empty()) {
+    host_.post(TextDelta{.id = r.id, .text = std::move(accepted->delta), .tokens_so_far = r.generation->completion_tokens()});
+  }
+  if (accepted->finish) return finish(request, *accepted->finish);
+  scheduler_->append(serial, accepted->token);
+}
+
+void EngineInstance::complete(Requests::iterator request) {
+  Request& r = request->second;
+  if (r.generation) return finish(request, r.generation->reason_without_room());
+  host_.post(r.scoring->result());
+  erase(request);
+}
+
+void EngineInstance::on_backend_error(const StepPlan& plan, const Error& error) {
+  counters_.backend_errors.fetch_add(1, std::memory_order_relaxed);
+  log::error("step_failed code=" + std::string(code_name(error.code)) + " message=" + error.message);
+  for (const PlannedRows& part : plan.parts) {
+    if (const auto request = requests_.find(part.id); request != requests_.end()) fail(request, error.code, error.message);
+  }
+  if (runner_->recover()) return;
+  // No stream can be had any more: the next command loads afresh.
+  while (!requests_.empty()) fail(requests_.begin(), error.code, error.message);
+  unload();
+}
+
+}  // namespace kvasir

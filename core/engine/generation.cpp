@@ -1,0 +1,143 @@
+#include "core/engine/generation.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace kvasir {
+namespace {
+
+double ms_between(TimePoint from, TimePoint to) { return std::max(0.0, Milliseconds(to - from).count()); }
+double per_second(uint64_t count, double ms) { return ms > 0 ? static_cast<double>(count) * 1000.0 / ms : 0.0; }
+
+TextAssemblerOptions text_options(const Generate& request, const PreparedPrompt& prompt, const Tokenizer& tokenizer) {
+  TextAssemblerOptions options{.stops = request.stop, .reasoning = {}, .starts_in_reasoning = prompt.starts_in_reasoning};
+  // A raw continuation is returned as it comes.
+  if (request.prompt.kind == Prompt::Kind::kMessages) options.reasoning = find_reasoning_tags(tokenizer);
+  return options;
+}
+
+}  // namespace
+
+Timings timings_of(const RequestTimes& times, TimePoint now, uint64_t computed, uint64_t completed) {
+  Timings out;
+  out.load_ms = times.load.count();
+  const TimePoint started = times.first_step.value_or(now);
+  out.queue_ms = std::max(0.0, ms_between(times.arrived, started) - out.load_ms);
+  if (!times.first_step) return out;
+  const TimePoint prefilled = times.first_token.value_or(now);
+  out.prefill_ms = ms_between(started, prefilled);
+  out.prefill_tok_s = per_second(computed, out.prefill_ms);
+  if (!times.first_token) return out;
+  out.ttft_ms = ms_between(times.arrived, *times.first_token);
+  out.decode_ms = ms_between(*times.first_token, times.last_token.value_or(*times.first_token));
+  out.decode_tok_s = completed > 1 ? per_second(completed - 1, out.decode_ms) : 0.0;
+  return out;
+}
+
+Generation::Generation(const Generate& request, const PreparedPrompt& prompt, SamplingParams params,
+                       const Tokenizer& tokenizer, uint32_t context)
+    : tokenizer_(tokenizer),
+      id_(request.id),
+      max_tokens_(request.max_tokens),
+      room_(std::min(request.max_tokens, context - std::min(context, static_cast<uint32_t>(prompt.tokens.size())))),
+      prompt_tokens_(prompt.tokens.size()),
+      dropped_bytes_(prompt.dropped_bytes),
+      top_logprobs_(request.logprobs),
+      want_logprobs_(request.want_logprobs),
+      return_tokens_(request.return_tokens),
+      ignore_eos_(request.ignore_eos),
+      digest_logits_(request.digest_logits),
+      sampler_(std::move(params)),
+      text_(tokenizer, text_options(request, prompt, tokenizer)) {}
+
+FinishReason Generation::reason_without_room() const noexcept {
+  return max_tokens_ == 0 ? FinishReason::kLength : FinishReason::kContextFull;
+}
+
+bool Generation::ends(TokenId token) const {
+  return !ignore_eos_ && std::ranges::count(tokenizer_.end_tokens(), token) > 0;
+}
+
+void Generation::record(std::span<const float> logits, TokenId token) {
+  TokenLogprob row = logprob_of(logits, token, top_logprobs_);
+  const bool control = tokenizer_.kind(token) == TokenKind::kControl;
+  logprobs_.push_back({.token = token,
+                       .text = to_valid_utf8(control ? tokenizer_.token_text(token) : tokenizer_.token_bytes(token)),
+                       .logprob = row.logprob,
+                       .top = std::move(row.top)});
+}
+
+std::optional<FinishReason> Generation::finish_reason(TokenId token) const {
+  if (ends(token) || text_.stop_sequence()) return FinishReason::kStop;
+  if (tokens_.size() < room_) return std::nullopt;
+  return tokens_.size() == max_tokens_ ? FinishReason::kLength : FinishReason::kContextFull;
+}
+
+Result<Generation::Step> Generation::accept(std::span<float> logits, std::span<const TokenId> history) {
+  if (digest_logits_) digests_.push_back(XXH3_64bits(logits.data(), logits.size_bytes()));
+  if (want_logprobs_) raw_logits_.assign(logits.begin(), logits.end());
+  const TokenId token = KVASIR_TRY(sampler_.sample(logits, history, tokens_.size(), history.size()));
+  if (want_logprobs_) record(raw_logits_, token);
+  tokens_.push_back(token);
+  Step step{.token = token, .delta = {}, .finish = {}};
+  if (!ends(token)) step.delta = text_.push(token);
+  answer_ += step.delta;
+  step.finish = finish_reason(token);
+  return step;
+}
+
+Generation::End Generation::finish(FinishReason reason, uint64_t cached_tokens, const RequestTimes& times, TimePoint now) {
+  End end;
+  end.tail = text_.finish();
+  answer_ += end.tail;
+  GenerateResult& result = end.result;
+  result.id = id_;
+  result.text = std::move(answer_);
+  result.finish_reason = reason;
+  result.stop_sequence = reason == FinishReason::kStop ? text_.stop_sequence() : std::nullopt;
+  result.reasoning = text_.reasoning();
+  result.usage = {.prompt_tokens = prompt_tokens_, .cached_tokens = cached_tokens, .completion_tokens = tokens_.size()};
+  result.timings = timings_of(times, now, prompt_tokens_ - std::min(prompt_tokens_, cached_tokens), tokens_.size());
+  result.sampling = sampler_.params();
+  result.seed = result.sampling.seed;
+  if (return_tokens_) result.tokens = tokens_;
+  result.logprobs = std::move(logprobs_);
+  result.logit_digests = std::move(digests_);
+  result.dropped_bytes = dropped_bytes_;
+  return end;
+}
+
+Scoring::Scoring(const ScoreText& request, PreparedScore prepared)
+    : id_(request.id), top_(request.top), prepared_(std::move(prepared)) {
+  const size_t first = std::min<size_t>(prepared_.first_scored, prepared_.tokens.size());
+  result_.tokens.assign(prepared_.tokens.begin() + static_cast<std::ptrdiff_t>(first), prepared_.tokens.end());
+  result_.logprobs.assign(result_.tokens.size(), 0.0F);
+  if (top_ > 0) result_.top.resize(result_.tokens.size());
+}
+
+std::vector<TokenId> Scoring::tokens_to_compute() const {
+  std::vector<TokenId> tokens = prepared_.tokens;
+  if (top_ == 0) tokens.pop_back();
+  return tokens;
+}
+
+void Scoring::accept(uint32_t index, std::span<const float> logits) {
+  const size_t next = size_t{index} + 1;
+  if (next == prepared_.tokens.size()) {
+    result_.top_last = logprob_of(logits, 0, top_).top;
+    return;
+  }
+  TokenLogprob row = logprob_of(logits, prepared_.tokens[next], top_);
+  result_.logprobs[next - prepared_.first_scored] = row.logprob;
+  if (top_ > 0) result_.top[next - prepared_.first_scored] = std::move(row.top);
+}
+
+ScoreResult Scoring::result() {
+  result_.id = id_;
+  for (const float logprob : result_.logprobs) result_.nll -= static_cast<double>(logprob);
+  return std::move(result_);
+}
+
+}  // namespace kvasir

@@ -1,0 +1,55 @@
+#include "core/engine/model_runner.h"
+
+#include <utility>
+
+namespace kvasir {
+
+ModelRunner::ModelRunner(Model& model, Backend& backend, uint32_t max_rows)
+    : model_(model), backend_(backend), max_rows_(max_rows), vocab_(model.description().vocab_size) {}
+
+Result<std::unique_ptr<ModelRunner>> ModelRunner::create(Model& model, Backend& backend, const KvPoolSpec& spec,
+                                                         uint32_t max_rows) {
+  std::unique_ptr<ModelRunner> runner(new ModelRunner(model, backend, max_rows));
+  runner->pool_ = KVASIR_TRY(backend.create_kv_pool(spec));
+  KVASIR_TRY(runner->recover());
+  return runner;
+}
+
+Result<void> ModelRunner::recover() {
+  stream_ = KVASIR_TRY(backend_.open_stream({.max_rows = max_rows_}));
+  return {};
+}
+
+void ModelRunner::lay_out(const StepPlan& plan, const Scheduler& scheduler) {
+  layout_.rows = plan.rows;
+  layout_.sequences.resize(plan.parts.size());
+  tokens_.clear();
+  logit_rows_.clear();
+  for (size_t i = 0; i < plan.parts.size(); ++i) {
+    const PlannedRows& part = plan.parts[i];
+    const PageTable& table = scheduler.pages(part.id);
+    const auto first_row = static_cast<uint32_t>(tokens_.size());
+    SequenceRows& rows = layout_.sequences[i];
+    rows.first_row = first_row;
+    rows.n_rows = part.count;
+    rows.first_position = part.first;
+    rows.first_slot = part.first;
+    rows.pages = table.pages;
+    rows.state_slot = table.state_slot;
+    const std::span<const TokenId> all = scheduler.tokens(part.id);
+    const auto mine = all.subspan(part.first, part.count);
+    tokens_.insert(tokens_.end(), mine.begin(), mine.end());
+    for (uint32_t row = part.logits_from; row < part.count; ++row) logit_rows_.push_back(first_row + row);
+  }
+}
+
+Result<void> ModelRunner::run(const StepPlan& plan, const Scheduler& scheduler) {
+  for (const PageCopy& copy : plan.copies) KVASIR_TRY(pool_->copy_page(copy.group, copy.from, copy.to));
+  for (const uint32_t slot : plan.fresh_states) KVASIR_TRY(pool_->zero_state(slot));
+  lay_out(plan, scheduler);
+  const size_t needed = logit_rows_.size() * vocab_;
+  if (logits_.size() < needed) logits_.resize(needed);
+  return model_.forward(*stream_, *pool_, layout_, tokens_, logit_rows_, std::span(logits_).first(needed));
+}
+
+}  // namespace kvasir

@@ -1,0 +1,45 @@
+// Runs what the scheduler planned: page copies, the step's layout, Model::forward, and the logits that come out. Owns
+// the stream and the KV memory of one loaded model. Engine thread.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/engine/scheduler.h"
+#include "core/model/model.h"
+
+namespace kvasir {
+
+class ModelRunner {
+ public:
+  /// `model` and `backend` outlive this. Errors: those of the backend.
+  static Result<std::unique_ptr<ModelRunner>> create(Model& model, Backend& backend, const KvPoolSpec& spec,
+                                                     uint32_t max_rows);
+
+  /// One step. Errors: kBackend; then the KV of the plan's rows is undefined and recover() must be called.
+  Result<void> run(const StepPlan& plan, const Scheduler& scheduler);
+  /// Logits of the last run, by the order of the plan's logit rows. Scratch: the sampler works in place.
+  std::span<float> logits(uint32_t row) noexcept { return std::span(logits_).subspan(size_t{row} * vocab_, vocab_); }
+  /// A fresh stream after an error.
+  Result<void> recover();
+  uint64_t kv_bytes() const noexcept { return pool_->bytes(); }
+
+ private:
+  ModelRunner(Model& model, Backend& backend, uint32_t max_rows);
+  void lay_out(const StepPlan& plan, const Scheduler& scheduler);
+
+  Model& model_;
+  Backend& backend_;
+  uint32_t max_rows_;
+  size_t vocab_;
+  std::unique_ptr<KvPool> pool_;
+  std::unique_ptr<Stream> stream_;
+  // Rebuilt every step, kept for their memory.
+  StepLayout layout_;
+  std::vector<TokenId> tokens_;
+  std::vector<uint32_t> logit_rows_;
+  std::vector<float> logits_;
+};
+
+}  // namespace kvasir

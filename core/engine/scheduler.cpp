@@ -1,0 +1,237 @@
+#include "core/engine/scheduler.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace kvasir {
+
+/// What a plan has given to each running sequence so far.
+struct Scheduler::Shares {
+  uint32_t rows = 0;        // left in the budget
+  uint32_t score_rows = 0;  // left of those with logits of scoring sequences
+  std::vector<Sequence*> sequences;
+  std::vector<uint32_t> given;
+
+  static uint32_t logits_of(const Sequence& sequence, uint32_t count) {
+    const uint32_t plain = sequence.logits_from - std::min(sequence.logits_from, sequence.table.length);
+    return count - std::min(count, plain);
+  }
+  /// Gives up to `share` more rows to sequence `i`; returns how many.
+  uint32_t give(size_t i, uint32_t share) {
+    const Sequence& sequence = *sequences[i];
+    uint32_t count = std::min({share, sequence.left() - given[i], rows});
+    if (!sequence.generates) {
+      const uint32_t before = logits_of(sequence, given[i]);
+      const uint32_t wanted = logits_of(sequence, given[i] + count) - before;
+      const uint32_t allowed = std::min(wanted, score_rows);
+      count -= wanted - allowed;
+      score_rows -= allowed;
+    }
+    given[i] += count;
+    rows -= count;
+    return count;
+  }
+};
+
+Scheduler::Scheduler(KvPagesConfig pages, SchedulerLimits limits) : limits_(limits), kv_(std::move(pages)) {}
+
+Result<void> Scheduler::admit(SeqRequest request) {
+  if (request.tokens.empty()) return Failure{Code::kInvalidArgument, "a sequence needs at least one token"};
+  if (sequences_.contains(request.id)) return Failure{Code::kInvalidArgument, "sequence id is already in use"};
+  const auto length = static_cast<uint32_t>(request.tokens.size());
+  const uint32_t max_tokens = std::max(request.max_tokens, length);
+  if (!kv_.can_ever_hold(max_tokens)) {
+    return Failure{Code::kTooLarge, std::to_string(max_tokens) + " tokens do not fit into the KV pages of this engine"};
+  }
+  Sequence sequence;
+  sequence.tokens = std::move(request.tokens);
+  sequence.max_tokens = max_tokens;
+  sequence.logits_from = request.generates ? length - 1 : std::min(request.logits_from, length);
+  sequence.generates = request.generates;
+  sequence.deadline = request.deadline;
+  sequence.table.root = request.root;
+  sequences_.emplace(request.id, std::move(sequence));
+  waiting_.insert(request.id);
+  return {};
+}
+
+bool Scheduler::preempt_one() {
+  auto victim = running_.end();
+  for (auto it = running_.begin(); it != running_.end(); ++it) {
+    const Sequence& sequence = sequences_.at(*it);
+    if (!sequence.paused) continue;
+    if (victim == running_.end() || sequence.paused_since < sequences_.at(*victim).paused_since) victim = it;
+  }
+  if (victim == running_.end()) return false;
+  kv_.close(sequences_.at(*victim).table);
+  running_.erase(victim);
+  return true;
+}
+
+void Scheduler::admit_waiting(StepPlan& plan) {
+  while (!waiting_.empty()) {
+    const SeqId id = *waiting_.begin();
+    Sequence& sequence = sequences_.at(id);
+    const auto fits = [&] {
+      return running_.size() < limits_.max_sequences && kv_.open(sequence.table, sequence.tokens, sequence.max_tokens);
+    };
+    bool open = fits();
+    while (!open && preempt_one()) open = fits();
+    if (!open) return;
+    waiting_.erase(waiting_.begin());
+    running_.push_back(id);
+    if (kv_.config().state_slots > 0) plan.fresh_states.push_back(sequence.table.state_slot);
+    if (!std::exchange(sequence.seen, true)) sequence.reused = sequence.table.reused;
+  }
+}
+
+void Scheduler::share_decodes(Shares& shares) {
+  std::vector<size_t> decodes;
+  for (size_t i = 0; i < shares.sequences.size(); ++i) {
+    const Sequence& sequence = *shares.sequences[i];
+    if (!sequence.paused && sequence.generates && sequence.left() == 1) decodes.push_back(i);
+  }
+  if (decodes.empty()) return;
+  const size_t served = std::min<size_t>(decodes.size(), shares.rows);
+  for (size_t n = 0; n < served; ++n) shares.give(decodes[(decode_turn_ + n) % decodes.size()], 1);
+  decode_turn_ = (decode_turn_ + served) % decodes.size();
+}
+
+void Scheduler::share_prefills(Shares& shares) {
+  std::vector<size_t> hungry;
+  for (size_t i = 0; i < shares.sequences.size(); ++i) {
+    const Sequence& sequence = *shares.sequences[i];
+    if (!sequence.paused && sequence.left() > 0 && !(sequence.generates && sequence.left() == 1)) hungry.push_back(i);
+  }
+  if (hungry.empty() || shares.rows == 0) return;
+  std::rotate(hungry.begin(), hungry.begin() + static_cast<std::ptrdiff_t>(prefill_turn_ % hungry.size()), hungry.end());
+  ++prefill_turn_;
+  while (shares.rows > 0 && !hungry.empty()) {
+    const uint32_t even = shares.rows / static_cast<uint32_t>(hungry.size());
+    const uint32_t share = std::max({even, limits_.min_chunk, 1U});
+    std::vector<size_t> still_hungry;
+    for (const size_t i : hungry) {
+      if (shares.give(i, share) == share && shares.given[i] < shares.sequences[i]->left()) still_hungry.push_back(i);
+    }
+    hungry = std::move(still_hungry);
+  }
+}
+
+void Scheduler::take_rows(SeqId id, Sequence& sequence, uint32_t count, StepPlan& plan) {
+  PlannedRows part{.id = id, .first = sequence.table.length, .count = count};
+  const uint32_t logits_from =
+      sequence.generates ? static_cast<uint32_t>(sequence.tokens.size()) - 1 : sequence.logits_from;
+  part.logits_from = std::min(count, logits_from - std::min(logits_from, part.first));
+  kv_.extend(sequence.table, count, plan.copies);
+  plan.rows += count;
+  plan.logit_rows += part.logit_rows();
+  plan.parts.push_back(part);
+}
+
+StepPlan Scheduler::plan(const StepBudget& budget, TimePoint now) {
+  StepPlan plan;
+  for (const auto& [id, sequence] : sequences_) {
+    if (sequence.deadline && *sequence.deadline <= now) plan.expired.push_back(id);
+  }
+  for (const SeqId id : plan.expired) remove(id);
+  admit_waiting(plan);
+  Shares shares{.rows = std::min(budget.rows, kv_.config().max_step_rows), .score_rows = budget.score_rows,
+                .sequences = {}, .given = {}};
+  for (const SeqId id : running_) shares.sequences.push_back(&sequences_.at(id));
+  shares.given.assign(shares.sequences.size(), 0);
+  share_decodes(shares);
+  share_prefills(shares);
+  for (size_t i = 0; i < shares.given.size(); ++i) {
+    if (shares.given[i] > 0) take_rows(running_[i], *shares.sequences[i], shares.given[i], plan);
+  }
+  return plan;
+}
+
+void Scheduler::apply(const StepPlan& plan) {
+  for (const PlannedRows& part : plan.parts) {
+    const auto found = sequences_.find(part.id);
+    if (found == sequences_.end() || !found->second.table.open) continue;
+    kv_.commit(found->second.table, part.count, found->second.tokens);
+  }
+}
+
+void Scheduler::append(SeqId id, TokenId token) { sequences_.at(id).tokens.push_back(token); }
+
+void Scheduler::remove(SeqId id) {
+  const auto found = sequences_.find(id);
+  if (found == sequences_.end()) return;
+  if (found->second.table.open) {
+    kv_.close(found->second.table);
+    std::erase(running_, id);
+  }
+  waiting_.erase(id);
+  sequences_.erase(found);
+}
+
+void Scheduler::pause(SeqId id) {
+  const auto found = sequences_.find(id);
+  if (found == sequences_.end() || found->second.paused) return;
+  found->second.paused = true;
+  found->second.paused_since = ++pauses_;
+  waiting_.erase(id);
+}
+
+void Scheduler::resume(SeqId id) {
+  const auto found = sequences_.find(id);
+  if (found == sequences_.end() || !std::exchange(found->second.paused, false)) return;
+  if (!found->second.table.open) waiting_.insert(id);
+}
+
+SeqPhase Scheduler::phase(SeqId id) const {
+  const Sequence& sequence = sequences_.at(id);
+  if (!sequence.table.open) return SeqPhase::kWaiting;
+  if (sequence.left() == 0) return sequence.generates ? SeqPhase::kDecode : SeqPhase::kComplete;
+  return sequence.generates && sequence.left() == 1 ? SeqPhase::kDecode : SeqPhase::kPrefill;
+}
+
+bool Scheduler::awaits_token(SeqId id) const {
+  const auto found = sequences_.find(id);
+  return found != sequences_.end() && found->second.table.open && found->second.generates && found->second.left() == 0;
+}
+
+size_t Scheduler::requests_ahead(SeqId id) const {
+  return static_cast<size_t>(std::distance(waiting_.begin(), waiting_.lower_bound(id)));
+}
+
+bool Scheduler::has_work() const {
+  return !waiting_.empty() || std::ranges::any_of(running_, [&](SeqId id) {
+    const Sequence& sequence = sequences_.at(id);
+    return !sequence.paused && sequence.left() > 0;
+  });
+}
+
+size_t Scheduler::decoding() const {
+  return static_cast<size_t>(std::ranges::count_if(running_, [&](SeqId id) {
+    const Sequence& sequence = sequences_.at(id);
+    return !sequence.paused && phase(id) == SeqPhase::kDecode;
+  }));
+}
+
+std::optional<TimePoint> Scheduler::next_deadline() const {
+  std::optional<TimePoint> next;
+  for (const auto& [id, sequence] : sequences_) {
+    if (sequence.deadline && (!next || *sequence.deadline < *next)) next = sequence.deadline;
+  }
+  return next;
+}
+
+bool Scheduler::invariants_hold() const {
+  std::vector<const PageTable*> live;
+  std::set<SeqId> running(running_.begin(), running_.end());
+  if (running.size() != running_.size() || running_.size() > limits_.max_sequences) return false;
+  for (const auto& [id, sequence] : sequences_) {
+    if (sequence.table.open != running.contains(id)) return false;
+    if (waiting_.contains(id) != (!sequence.table.open && !sequence.paused)) return false;
+    if (sequence.table.length > sequence.tokens.size() || sequence.tokens.size() > sequence.max_tokens) return false;
+    if (sequence.table.open) live.push_back(&sequence.table);
+  }
+  return live.size() == running.size() && kv_.consistent(live);
+}
+
+}  // namespace kvasir

@@ -1,0 +1,135 @@
+// Who computes what in the next step: continuous batching with chunked prefill. Pure: no thread, no clock, no I/O; time
+// comes in as a value and the caller runs the step. Owned by one EngineInstance; engine thread.
+//
+// A sequence is its tokens and how many of them have KV. Whatever lacks KV is computed next: one row is a decode, many
+// are a prefill chunk, all of them again is what preemption costs. Results cannot depend on any choice made here: a
+// row's arithmetic is the same in every batch (decisions.md 9).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <vector>
+
+#include "core/base/clock.h"
+#include "core/base/result.h"
+#include "core/engine/kv_pages.h"
+
+namespace kvasir {
+
+using SeqId = uint64_t;  ///< also the order of arrival: admission is first come, first served
+
+struct SeqRequest {
+  SeqId id = 0;
+  std::vector<TokenId> tokens;   ///< the prompt, not empty
+  uint32_t max_tokens = 0;       ///< prompt and output at most: what is reserved
+  uint32_t logits_from = 0;      ///< first token whose row wants logits; a generation: the last of the prompt
+  bool generates = true;         ///< false: ends when every row is computed (scoring)
+  std::optional<TimePoint> deadline;
+  ChainHash root;                ///< whose cached pages may be shared
+};
+
+struct StepBudget {
+  uint32_t rows = 256;
+  uint32_t score_rows = 64;      ///< rows of scoring sequences that want logits (they are big)
+};
+
+/// Consecutive rows of one sequence.
+struct PlannedRows {
+  SeqId id = 0;
+  uint32_t first = 0;         ///< index of the first token
+  uint32_t count = 0;
+  uint32_t logits_from = 0;   ///< first of these rows that wants logits; == count: none
+  uint32_t logit_rows() const noexcept { return count - logits_from; }
+};
+
+struct StepPlan {
+  std::vector<PlannedRows> parts;          ///< in the order of the step's rows
+  std::vector<PageCopy> copies;            ///< to do before the rows
+  std::vector<uint32_t> fresh_states;      ///< recurrent state slots to zero before the rows
+  std::vector<SeqId> expired;              ///< past their deadline: end them
+  uint32_t rows = 0;
+  uint32_t logit_rows = 0;
+  bool empty() const noexcept { return parts.empty(); }
+};
+
+struct SchedulerLimits {
+  uint32_t max_sequences = 64;   ///< with KV at once
+  uint32_t min_chunk = 16;       ///< prefill rows per sequence and step at least, where there is room
+};
+
+enum class SeqPhase : uint8_t { kWaiting, kPrefill, kDecode, kComplete };
+
+class Scheduler {
+ public:
+  Scheduler(KvPagesConfig pages, SchedulerLimits limits = {});
+
+  /// Queues a sequence; it runs when its pages can be promised. Errors: kInvalidArgument (no tokens, known id),
+  /// kTooLarge (more pages than there are).
+  Result<void> admit(SeqRequest request);
+  /// The rows of the next step. Decodes come first, one row each; what is left of the budget is shared evenly among
+  /// prefills, so that a long prompt delays nobody by more than its share. Paused sequences lose their KV (and compute
+  /// it again later) when others wait for pages.
+  StepPlan plan(const StepBudget& budget, TimePoint now);
+  /// The plan's rows were computed. Sequences that left meanwhile are skipped.
+  void apply(const StepPlan& plan);
+  /// The token sampled from the last row. Requires phase(id) == kDecode and nothing left to compute.
+  void append(SeqId id, TokenId token);
+  /// Ends a sequence in any state and frees its pages; unknown ids are ignored.
+  void remove(SeqId id);
+  void pause(SeqId id);
+  void resume(SeqId id);
+
+  bool contains(SeqId id) const { return sequences_.contains(id); }
+  SeqPhase phase(SeqId id) const;
+  const std::vector<TokenId>& tokens(SeqId id) const { return sequences_.at(id).tokens; }
+  const PageTable& pages(SeqId id) const { return sequences_.at(id).table; }
+  /// Tokens of the request that were found in the prefix index at its first admission.
+  uint32_t reused_tokens(SeqId id) const { return sequences_.at(id).reused; }
+  uint32_t computed_tokens(SeqId id) const { return sequences_.at(id).table.length; }
+  /// True once the last row's logits were computed and no token was appended since.
+  bool awaits_token(SeqId id) const;
+  size_t requests_ahead(SeqId id) const;
+  bool has_work() const;
+  size_t waiting() const noexcept { return waiting_.size(); }
+  size_t running() const noexcept { return running_.size(); }
+  size_t decoding() const;
+  std::optional<TimePoint> next_deadline() const;
+  const KvPages& kv() const noexcept { return kv_; }
+  bool invariants_hold() const;
+
+ private:
+  struct Sequence {
+    std::vector<TokenId> tokens;
+    uint32_t max_tokens = 0;
+    uint32_t logits_from = 0;
+    bool generates = true;
+    bool paused = false;
+    bool seen = false;             // was admitted before: `reused` is settled
+    uint64_t paused_since = 0;
+    uint32_t reused = 0;
+    std::optional<TimePoint> deadline;
+    PageTable table;
+    uint32_t left() const noexcept { return static_cast<uint32_t>(tokens.size()) - table.length; }
+  };
+
+  struct Shares;  // rows given so far in a plan
+  void admit_waiting(StepPlan& plan);
+  bool preempt_one();
+  void share_decodes(Shares& shares);
+  void share_prefills(Shares& shares);
+  void take_rows(SeqId id, Sequence& sequence, uint32_t count, StepPlan& plan);
+
+  SchedulerLimits limits_;
+  KvPages kv_;
+  std::map<SeqId, Sequence> sequences_;
+  std::set<SeqId> waiting_;      // without pages, not paused
+  std::vector<SeqId> running_;   // with pages, in order of admission
+  size_t decode_turn_ = 0;       // who is served first when rows are short
+  size_t prefill_turn_ = 0;
+  uint64_t pauses_ = 0;
+};
+
+}  // namespace kvasir
