@@ -70,6 +70,10 @@ class Model {
   virtual const ChatTemplate* chat_template() const noexcept = 0;
   virtual uint64_t weight_bytes_in_memory() const noexcept = 0;
 
+  /// The longest context that sequences will reach, once before the first forward(). Models with two sets of rope factors
+  /// (longrope: phi3) take the short set if it stays within their original context; without a call, the long set.
+  virtual void choose_context(uint32_t tokens) { (void)tokens; }
+
   /// Cache geometry of one pool with `full_pages` pages for groups that keep everything. Window groups get what
   /// `max_sequences` sequences with chunks of `max_rows` need.
   virtual KvPoolSpec kv_spec(KvType type, uint32_t full_pages, uint32_t max_sequences, uint32_t max_rows) const = 0;

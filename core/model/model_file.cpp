@@ -1,0 +1,22 @@
+#include "core/model/model_file.h"
+
+#include "backends/reference/dequantise.h"
+#include "core/model/gguf_reader.h"
+
+namespace kvasir {
+
+Result<std::unique_ptr<ModelFile>> ModelFile::open(const std::string& path, const ModelLimits& limits) {
+  return read_gguf(KVASIR_TRY(FileSource::open(path)), limits);
+}
+
+Result<std::vector<float>> read_values(const FileTensor& tensor) {
+  constexpr uint64_t kMaxValues = 1u << 20;
+  if (tensor.values() > kMaxValues) return Failure(Code::kTooLarge, "tensor " + printable(tensor.name) + " is too large here");
+  std::vector<std::byte> bytes(tensor.bytes);
+  KVASIR_TRY(tensor.source->read(tensor.offset, bytes));
+  std::vector<float> values(tensor.values());
+  dequantise(tensor.type, bytes, values);
+  return values;
+}
+
+}  // namespace kvasir

@@ -1,0 +1,50 @@
+// The decoder, written once for all families: embedding, blocks, head. What differs between families is in ModelConfig
+// and in the parts that a block is composed of (layers/). Weights are borrowed; engine thread only while running.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "backends/backend.h"
+#include "core/model/layers/block.h"
+#include "core/model/model_config.h"
+#include "core/model/weight_plan.h"
+
+namespace kvasir {
+
+class Transformer {
+ public:
+  /// Registers every weight that `config` needs. Errors: kCorrupt (tensors missing or of another shape).
+  static Result<std::unique_ptr<Transformer>> create(ModelConfig config, WeightPlan& plan);
+
+  /// One step, as Model::forward(). Errors: kBackend, and what the stream reports.
+  Result<void> forward(Stream& stream, KvPool& pool, const StepLayout& layout, std::span<const TokenId> tokens,
+                       std::span<const uint32_t> logit_rows, std::span<float> logits) const;
+
+  const ModelConfig& config() const noexcept { return config_; }
+  /// Layers and state sizes of the caches; page and slot counts are left to the caller.
+  const KvPoolSpec& caches() const noexcept { return caches_; }
+  /// Per cache group: its window, 0 if it keeps everything.
+  const std::vector<uint32_t>& group_windows() const noexcept { return group_windows_; }
+  /// longrope: takes the short or the long frequencies for good. Before the first forward().
+  void choose_context(uint32_t tokens);
+
+ private:
+  explicit Transformer(ModelConfig config) : config_(std::move(config)) {}
+  Result<void> plan_weights(WeightPlan& plan);
+  void number_groups();
+  void head(Step& step, Mat x, std::span<const uint32_t> rows, std::span<float> logits) const;
+
+  ModelConfig config_;
+  KvPoolSpec caches_;
+  std::vector<uint32_t> group_windows_;
+  std::vector<std::unique_ptr<Block>> blocks_;
+  const Weight* embedding_ = nullptr;
+  const Weight* positions_ = nullptr;
+  PerLayerEmbedding per_layer_;
+  NormSpec output_norm_;
+  const Weight* output_ = nullptr;  ///< null: tied to the embedding
+  const Weight* output_bias_ = nullptr;
+};
+
+}  // namespace kvasir
