@@ -1,0 +1,35 @@
+"""python1.py stdio COMMAND ARGS... | python1.py http URL: the Python package mcp 1.x. Prints one JSON line."""
+import asyncio
+import contextlib
+import json
+import sys
+
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamablehttp_client
+
+PROMPT = "Name three primary colours."
+
+
+async def main(kind, target, *args):
+    opened = stdio_client(StdioServerParameters(command=target, args=list(args))) if kind == "stdio" else streamablehttp_client(target)
+    async with contextlib.AsyncExitStack() as stack:
+        streams = await stack.enter_async_context(opened)
+        session = await stack.enter_async_context(ClientSession(streams[0], streams[1]))
+        hello = await session.initialize()
+        out = {"version": hello.protocolVersion, "tools": [t.name for t in (await session.list_tools()).tools]}
+        seen = []
+
+        async def on_progress(progress, total, message):
+            seen.append(progress)
+
+        result = await session.call_tool("generate_text", {"prompt": PROMPT, "max_tokens": 40, "temperature": 0}, progress_callback=on_progress)
+        out["text"] = result.content[0].text
+        out["structured"] = result.structuredContent["text"]
+        out["progress"] = len(seen)
+        out["counted"] = (await session.call_tool("count_tokens", {"text": "Hello world"})).structuredContent["tokens"]
+        out["bad_is_error"] = (await session.call_tool("generate_text", {"prompt": 5})).isError
+        print(json.dumps(out))
+
+
+asyncio.run(main(*sys.argv[1:]))

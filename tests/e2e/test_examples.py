@@ -1,0 +1,77 @@
+"""Every example runs."""
+import glob
+import json
+import os
+import subprocess
+import unittest
+
+from kvasir_e2e import *
+
+EXAMPLES = os.path.join(ROOT, "examples")
+PROMPT = "What is the capital of France?"
+
+
+class Configurations(unittest.TestCase):
+    def test_they_are_json_and_start_what_exists(self):
+        names = sorted(glob.glob(EXAMPLES + "/client_configs/*.json"))
+        self.assertEqual(len(names), 4)
+        for name in names:
+            with open(name) as f:
+                config = json.load(f)
+            entry = (config.get("mcpServers") or config["servers"])["kvasir"]
+            if "args" in entry:
+                self.assertEqual(kvasir(entry["args"][0], "--help").returncode, 0)
+                self.assertTrue(os.path.isabs(entry["command"]))
+            else:
+                self.assertTrue(entry["url"].endswith("/mcp"))
+
+
+@needs_model
+class Clients(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Server()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.__exit__()
+
+    def test_python_stdio_client(self):
+        out = run_script(sys.executable, EXAMPLES + "/python_stdio_client/client.py", "--prompt", PROMPT, "--", *with_model("mcp"))
+        self.assertIn("Paris", out)
+
+    def test_python_stdio_client_reports_a_missing_model(self):
+        done = subprocess.run([sys.executable, EXAMPLES + "/python_stdio_client/client.py", "--prompt", PROMPT, "--", BIN, "mcp",
+                               "--model", "/nonexistent.gguf"], capture_output=True, text=True, timeout=60, env=clean_environment())
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("nonexistent", done.stderr)
+
+    @needs_client("bin/node")
+    def test_node_websocket_client(self):
+        out = run_script(client_node(), EXAMPLES + "/node_websocket_client/client.mjs", self.server.url.replace("http:", "ws:") + "/ws", PROMPT)
+        self.assertIn("Paris", out)
+
+    @needs_client("mcp2/bin/python")
+    def test_python_websocket_client(self):
+        out = run_script(client_python(2), EXAMPLES + "/python_websocket_client/client.py", self.server.url.replace("http:", "ws:") + "/rpc", PROMPT)
+        self.assertIn("Paris", out)
+
+    def test_curl(self):
+        try:
+            out = run_script(EXAMPLES + "/curl/generate.sh", self.server.url, PROMPT)
+        except FileNotFoundError:
+            self.skipTest("curl is not installed")
+        whole, _, events = out.partition("\n")
+        self.assertIn("Paris", json.loads(whole)["result"]["text"])
+        self.assertEqual(events_of(events)[-1]["result"]["text"], json.loads(whole)["result"]["text"])
+
+    def test_editor_filter(self):
+        env = clean_environment(KVASIR=BIN, KVASIR_MODEL=model_path(), KVASIR_DATA_DIR=data_dir())
+        done = subprocess.run([EXAMPLES + "/editor_filter/kvasir-filter", "Answer this question:"], input=PROMPT, capture_output=True,
+                              text=True, timeout=120, env=env)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("Paris", done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
