@@ -1,5 +1,6 @@
-// How one era of MCP shakes hands and shapes its results. Two implementations beside each other (dialect_2025_11_25.cpp,
-// dialect_2026_07_28.cpp), one set of tools. Immutable; io thread. None of this touches the engine.
+// How one era of MCP shakes hands and shapes its results. Two implementations beside each other
+// (dialect_2025_11_25.cpp, dialect_2026_07_28.cpp), one set of tools. Immutable; io thread. None of this touches the
+// engine.
 #pragma once
 
 #include <memory>

@@ -23,9 +23,11 @@ class LegacyDialect final : public Dialect {
  private:
   void initialize(const rpc::Request& request, Connection* connection, rpc::Responder& reply) const {
     const auto wrong = [&](const char* message) { reply.error({rpc::kInvalidParams, message, std::nullopt}, 400); };
-    if (!request.params || !request.params->is_object()) return wrong("initialize needs params {protocolVersion, capabilities, clientInfo}");
+    if (!request.params || !request.params->is_object())
+      return wrong("initialize needs params {protocolVersion, capabilities, clientInfo}");
     const auto version = request.params->find("protocolVersion");
-    if (version == request.params->end() || !version->is_string()) return wrong("params.protocolVersion must be a string");
+    if (version == request.params->end() || !version->is_string())
+      return wrong("params.protocolVersion must be a string");
     // "If the server supports the requested version, it MUST respond with the same version"; else with its latest.
     const auto& requested = version->get_ref<const std::string&>();
     const std::string agreed = is_legacy_version(requested) ? requested : std::string(kLegacyVersions.front());
@@ -34,7 +36,7 @@ class LegacyDialect final : public Dialect {
     result["protocolVersion"] = agreed;
     result["capabilities"] = Json{{"tools", Json::object()}};
     result["serverInfo"] = Json{{"name", facts_.name}, {"version", facts_.version}};
-    if (agreed >= "2025-03-26") result["instructions"] = facts_.instructions;
+    result["instructions"] = facts_.instructions;
     reply.result(result);
   }
 
@@ -43,6 +45,8 @@ class LegacyDialect final : public Dialect {
 
 }  // namespace
 
-std::unique_ptr<Dialect> make_dialect_2025_11_25(ServerFacts facts) { return std::make_unique<LegacyDialect>(std::move(facts)); }
+std::unique_ptr<Dialect> make_dialect_2025_11_25(ServerFacts facts) {
+  return std::make_unique<LegacyDialect>(std::move(facts));
+}
 
 }  // namespace kvasir::mcp

@@ -60,6 +60,8 @@ class ModernDialect final : public Dialect {
 
 }  // namespace
 
-std::unique_ptr<Dialect> make_dialect_2026_07_28(ServerFacts facts) { return std::make_unique<ModernDialect>(std::move(facts)); }
+std::unique_ptr<Dialect> make_dialect_2026_07_28(ServerFacts facts) {
+  return std::make_unique<ModernDialect>(std::move(facts));
+}
 
 }  // namespace kvasir::mcp

@@ -21,9 +21,15 @@ void EngineCalls::control(GenerationId id) {
   if (found != pending_.end()) engine_.send({found->second.engine, C{id}});
 }
 
-void EngineCalls::cancel(GenerationId id) { control<Cancel>(id); }
-void EngineCalls::pause(GenerationId id) { control<Pause>(id); }
-void EngineCalls::resume(GenerationId id) { control<Resume>(id); }
+void EngineCalls::cancel(GenerationId id) {
+  control<Cancel>(id);
+}
+void EngineCalls::pause(GenerationId id) {
+  control<Pause>(id);
+}
+void EngineCalls::resume(GenerationId id) {
+  control<Resume>(id);
+}
 
 bool EngineCalls::drain(size_t max_events) {
   for (size_t i = 0; i < max_events; ++i) {
@@ -48,7 +54,8 @@ void EngineCalls::deliver(const Event& event) {
 void EngineCalls::close() {
   closed_ = true;
   auto pending = std::exchange(pending_, {});
-  for (auto& [id, waiting] : pending) waiting.call->final(Failed{id, Code::kUnavailable, "the server is shutting down", 0});
+  for (auto& [id, waiting] : pending)
+    waiting.call->final(Failed{id, Code::kUnavailable, "the server is shutting down", 0});
 }
 
 }  // namespace kvasir::mcp

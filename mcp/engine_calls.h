@@ -1,5 +1,5 @@
-// Who waits for what the engine says: the map from GenerationId to pending call. Commands go out through it, events come
-// back through it, in order. Owned by the host; io thread only (the engine's wake-up is posted there).
+// Who waits for what the engine says: the map from GenerationId to pending call. Commands go out through it, events
+// come back through it, in order. Owned by the host; io thread only (the engine's wake-up is posted there).
 #pragma once
 
 #include <cstdint>

@@ -12,8 +12,10 @@ constexpr std::string_view kLogLevelKey = "io.modelcontextprotocol/logLevel";
 constexpr size_t kMaxMetaKeys = 64;
 constexpr size_t kShownNameBytes = 64;
 
-constexpr std::array<std::string_view, 4> kModernMethods = {"server/discover", "subscriptions/listen", "tools/list", "tools/call"};
-constexpr std::array<std::string_view, 8> kLogLevels = {"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"};
+constexpr std::array<std::string_view, 4> kModernMethods = {"server/discover", "subscriptions/listen", "tools/list",
+                                                            "tools/call"};
+constexpr std::array<std::string_view, 8> kLogLevels = {"debug", "info",     "notice", "warning",
+                                                        "error", "critical", "alert",  "emergency"};
 
 template <class List>
 bool contains(const List& list, std::string_view value) {
@@ -31,14 +33,18 @@ const Json* claim_of(const std::optional<Json>& params) {
   return meta != nullptr && meta->is_object() && meta->contains(kVersionKey) ? meta : nullptr;
 }
 
-bool modern_named(std::string_view version) noexcept { return version >= kModernVersion; }
+bool modern_named(std::string_view version) noexcept {
+  return version >= kModernVersion;
+}
 
 Refusal invalid_params(std::string message, std::string_view key, int http_status = 400) {
   Json data{{"key", std::string(key)}};
   return {{rpc::kInvalidParams, std::move(message), std::move(data)}, http_status};
 }
 
-Refusal header_mismatch(std::string message) { return {{rpc::kHeaderMismatch, std::move(message), std::nullopt}, 400}; }
+Refusal header_mismatch(std::string message) {
+  return {{rpc::kHeaderMismatch, std::move(message), std::nullopt}, 400};
+}
 
 /// The envelope's keys have the right types. MCP 2026-07-28 basic, "_meta".
 std::optional<Refusal> check_envelope(const Json& meta) {
@@ -91,7 +97,8 @@ std::optional<Refusal> check_required_headers(const rpc::Request& request, const
   return std::nullopt;
 }
 
-std::variant<Era, Refusal> choose_modern(const rpc::Request& request, const Json& meta, const rpc::HttpHeaders* headers) {
+std::variant<Era, Refusal> choose_modern(const rpc::Request& request, const Json& meta,
+                                         const rpc::HttpHeaders* headers) {
   if (auto refusal = check_envelope(meta)) return *refusal;
   const auto& version = meta.at(kVersionKey).get_ref<const std::string&>();
   if (headers != nullptr) {
@@ -140,19 +147,24 @@ std::optional<std::string> decode_base64(std::string_view text) {
 
 }  // namespace
 
-bool is_legacy_version(std::string_view version) noexcept { return contains(kLegacyVersions, version); }
+bool is_legacy_version(std::string_view version) noexcept {
+  return contains(kLegacyVersions, version);
+}
 
 std::variant<Era, Refusal> choose_era(const rpc::Request& request, const rpc::HttpHeaders* headers) {
   std::optional<std::string> header;
   if (headers != nullptr) header = header_value(*headers, "mcp-protocol-version");
   const bool modern_header = header && modern_named(*header);
   if (request.method == "initialize" && !valid_modern_claim(request.params)) {
-    if (modern_header) return header_mismatch("initialize belongs to older versions than the MCP-Protocol-Version header");
+    if (modern_header)
+      return header_mismatch("initialize belongs to older versions than the MCP-Protocol-Version header");
     return Era::kLegacy;
   }
   if (const Json* meta = claim_of(request.params)) return choose_modern(request, *meta, headers);
   if (modern_header)
-    return invalid_params("params._meta." + std::string(kVersionKey) + " and ." + std::string(kCapabilitiesKey) + " are missing", kVersionKey);
+    return invalid_params(
+        "params._meta." + std::string(kVersionKey) + " and ." + std::string(kCapabilitiesKey) + " are missing",
+        kVersionKey);
   if (request.method == "server/discover" || request.method == "subscriptions/listen")
     return invalid_params(request.method + " needs params._meta." + std::string(kVersionKey), kVersionKey);
   return Era::kLegacy;
@@ -173,7 +185,8 @@ bool has_modern_claim(const Json& message) {
   return meta != params->end() && meta->is_object() && meta->contains(kVersionKey);
 }
 
-std::variant<RequestContext, Refusal> read_context(const rpc::Request& request, Era era, std::string_view legacy_version) {
+std::variant<RequestContext, Refusal> read_context(const rpc::Request& request, Era era,
+                                                   std::string_view legacy_version) {
   RequestContext context;
   context.era = era;
   context.version = era == Era::kModern ? kModernVersion : legacy_version;
@@ -184,14 +197,17 @@ std::variant<RequestContext, Refusal> read_context(const rpc::Request& request, 
   if (meta == nullptr) return context;
   if (!meta->is_object()) return invalid_params("params._meta must be an object", "_meta", status);
   if (meta->size() > kMaxMetaKeys)
-    return invalid_params("params._meta has " + std::to_string(meta->size()) + " keys, at most " + std::to_string(kMaxMetaKeys) + " are allowed", "_meta", status);
+    return invalid_params("params._meta has " + std::to_string(meta->size()) + " keys, at most " +
+                              std::to_string(kMaxMetaKeys) + " are allowed",
+                          "_meta", status);
   if (const auto token = meta->find("progressToken"); token != meta->end()) {
     if (!token->is_string() && !token->is_number_integer())
       return invalid_params("_meta.progressToken must be a string or an integer", "progressToken", status);
     context.progress_token = *token;
   }
   const auto level = meta->find(kLogLevelKey);
-  if (era == Era::kModern && level != meta->end() && !(level->is_string() && contains(kLogLevels, level->get_ref<const std::string&>())))
+  if (era == Era::kModern && level != meta->end() &&
+      !(level->is_string() && contains(kLogLevels, level->get_ref<const std::string&>())))
     return invalid_params("_meta." + std::string(kLogLevelKey) + " is no log level", kLogLevelKey, 200);
   return context;
 }

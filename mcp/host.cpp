@@ -21,6 +21,7 @@ constexpr size_t kEventsPerTurn = 256;
 
 class ServerLoop final : public EventLoop {
  public:
+  explicit ServerLoop(const Clock* clock) : clock_(clock != nullptr ? *clock : steady_) {}
   void attach(rpc::Server& server) { server_ = &server; }
   void post(UniqueFunction<void()> task) override {
     if (server_ != nullptr) server_->post(std::move(task));
@@ -31,8 +32,9 @@ class ServerLoop final : public EventLoop {
   TimePoint now() const override { return clock_.now(); }
 
  private:
+  SteadyClock steady_;
+  const Clock& clock_;
   rpc::Server* server_ = nullptr;
-  SteadyClock clock_;
 };
 
 class PreloadCall final : public EngineCall {
@@ -47,9 +49,11 @@ class PreloadCall final : public EngineCall {
   std::function<void(Result<void>)> done_;
 };
 
-void answer_get(const rpc::HttpRequest& request, rpc::HttpExchange& exchange, int status, const char* type, std::string body) {
+void answer_get(const rpc::HttpRequest& request, rpc::HttpExchange& exchange, int status, const char* type,
+                std::string body) {
   if (request.method == "GET" || request.method == "HEAD")
-    return exchange.respond(status, {{"Content-Type", type}, {"Cache-Control", "no-store"}}, request.method == "HEAD" ? "" : std::move(body));
+    return exchange.respond(status, {{"Content-Type", type}, {"Cache-Control", "no-store"}},
+                            request.method == "HEAD" ? "" : std::move(body));
   exchange.respond(405, {{"Allow", "GET, HEAD"}}, "");
 }
 
@@ -59,12 +63,15 @@ struct Host::Parts {
   Parts(std::unique_ptr<Engine> the_engine, HostOptions the_options)
       : options(std::move(the_options)),
         engine(std::move(the_engine)),
+        loop(options.clock),
         calls(*engine),
         services{calls, loop, metrics, options.resolve_model, options.untimed_call_limit, options.congested_limit},
         mcp(services, tools, options.default_engine, options.version),
         json_rpc(services, tools, options.default_engine),
         http(mcp, loop,
-             {.default_engine = options.default_engine, .limits = options.limits, .max_sessions = options.max_http_sessions,
+             {.default_engine = options.default_engine,
+              .limits = options.limits,
+              .max_sessions = options.max_http_sessions,
               .session_ttl = options.http_session_ttl}) {}
 
   void drain() {
@@ -96,7 +103,9 @@ struct Host::Parts {
 Host::Host(std::unique_ptr<Engine> engine, HostOptions options)
     : parts_(std::make_unique<Parts>(std::move(engine), std::move(options))) {}
 
-Host::~Host() { shutdown(); }
+Host::~Host() {
+  shutdown();
+}
 
 void Host::attach(rpc::Server& server) {
   Parts& p = *parts_;
@@ -119,13 +128,17 @@ void Host::Parts::add_status_routes(rpc::Server& to) {
   });
   to.route("/readyz", [this](rpc::HttpRequest request, std::shared_ptr<rpc::HttpExchange> exchange) {
     // Ready means that a request would be taken: the model may still have to load, its name must lead to a file.
-    auto model = options.resolve_model ? options.resolve_model(options.default_engine.model) : Result<std::string>(std::string());
+    auto model = options.resolve_model ? options.resolve_model(options.default_engine.model)
+                                       : Result<std::string>(std::string());
     const bool ready = !closed && model;
     answer_get(request, *exchange, ready ? 200 : 503, "text/plain; charset=utf-8",
-               ready ? "ready\n" : closed ? "shutting down\n" : model.error().message + "\n");
+               ready    ? "ready\n"
+               : closed ? "shutting down\n"
+                        : model.error().message + "\n");
   });
   to.route("/health", [this](rpc::HttpRequest request, std::shared_ptr<rpc::HttpExchange> exchange) {
-    const Json body{{"status", closed ? "shutting down" : "ok"}, {"version", options.version}, {"calls", calls.pending()}};
+    const Json body{
+        {"status", closed ? "shutting down" : "ok"}, {"version", options.version}, {"calls", calls.pending()}};
     answer_get(request, *exchange, closed ? 503 : 200, "application/json", rpc::dump(body));
   });
   to.route("/metrics", [this](rpc::HttpRequest request, std::shared_ptr<rpc::HttpExchange> exchange) {
@@ -134,8 +147,12 @@ void Host::Parts::add_status_routes(rpc::Server& to) {
   });
 }
 
-rpc::Service& Host::mcp_service() { return parts_->mcp; }
-rpc::Service& Host::json_rpc_service() { return parts_->json_rpc; }
+rpc::Service& Host::mcp_service() {
+  return parts_->mcp;
+}
+rpc::Service& Host::json_rpc_service() {
+  return parts_->json_rpc;
+}
 
 void Host::preload(std::function<void(Result<void>)> done) {
   Parts& p = *parts_;

@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 
+#include "core/base/clock.h"
 #include "core/base/result.h"
 #include "core/engine/engine.h"
 #include "rpc/limits.h"
@@ -31,12 +32,13 @@ struct HostOptions {
   /// Name to path; called at the first use of a name, on the io thread: it may stat, never open. Its error is what the
   /// caller of a tool reads, so it says how to get the model. Absent: the name is the path.
   std::function<Result<std::string>(const std::string& name)> resolve_model;
-  std::string version = "0.1.0";  ///< of the product: serverInfo, /health
-  rpc::Limits limits;             ///< the same ones as the server's
-  size_t max_http_sessions = 1024;                            ///< legacy MCP over HTTP
-  std::chrono::seconds http_session_ttl{12 * 3600};           ///< without a request
-  std::chrono::milliseconds untimed_call_limit{50'000};       ///< MCP call without progressToken and max_time_ms
-  std::chrono::milliseconds congested_limit{30'000};          ///< a reader slower than this loses its generation
+  const Clock* clock = nullptr;                          ///< borrowed; tests move time, else SteadyClock
+  std::string version = "0.1.0";                         ///< of the product: serverInfo, /health
+  rpc::Limits limits;                                    ///< the same ones as the server's
+  size_t max_http_sessions = 1024;                       ///< legacy MCP over HTTP
+  std::chrono::seconds http_session_ttl{12 * 3600};      ///< without a request
+  std::chrono::milliseconds untimed_call_limit{50'000};  ///< MCP call without progressToken and max_time_ms
+  std::chrono::milliseconds congested_limit{30'000};     ///< a reader slower than this loses its generation
 };
 
 class Host {

@@ -18,10 +18,13 @@ using rpc::HttpRequest;
 constexpr int kLegacyBadRequest = -32000, kLegacySessionNotFound = -32001;
 const rpc::HeaderList kAllowed = {{"Allow", "POST, DELETE"}};
 
-rpc::RpcError plain_error(int code, std::string message) { return {code, std::move(message), std::nullopt}; }
+rpc::RpcError plain_error(int code, std::string message) {
+  return {code, std::move(message), std::nullopt};
+}
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return text;
 }
 
@@ -72,27 +75,36 @@ struct HttpEndpoint::Post {
   std::shared_ptr<HttpAnswers> answers;
 
   rpc::CallInfo info(bool cancel_by_disconnect) const {
-    return {.transport = rpc::Transport::kHttp, .cancel_by_disconnect = cancel_by_disconnect,
-            .principal = request.principal, .headers = &request.headers};
+    return {.transport = rpc::Transport::kHttp,
+            .cancel_by_disconnect = cancel_by_disconnect,
+            .principal = request.principal,
+            .headers = &request.headers};
   }
 };
 
 HttpEndpoint::HttpEndpoint(McpServer& server, EventLoop& loop, HttpEndpointOptions options)
-    : server_(server), loop_(loop), options_(std::move(options)), sessions_(options_.max_sessions, options_.session_ttl) {}
+    : server_(server),
+      loop_(loop),
+      options_(std::move(options)),
+      sessions_(options_.max_sessions, options_.session_ttl) {}
 
 void HttpEndpoint::handle(HttpRequest request, const std::shared_ptr<HttpExchange>& exchange) {
   if (request.method == "DELETE") return handle_delete(request, *exchange);
   if (request.method != "POST")
-    return refuse_http(*exchange, 405, plain_error(rpc::kInvalidRequest, "Method not allowed: POST a message"), {}, kAllowed);
+    return refuse_http(*exchange, 405, plain_error(rpc::kInvalidRequest, "Method not allowed: POST a message"), {},
+                       kAllowed);
   if (!is_json(request))
     return refuse_http(*exchange, 415, plain_error(rpc::kInvalidRequest, "Content-Type must be application/json"));
   if (is_encoded(request))
-    return refuse_http(*exchange, 415, plain_error(rpc::kInvalidRequest, "Content-Encoding is not supported: send the body as it is"));
+    return refuse_http(*exchange, 415,
+                       plain_error(rpc::kInvalidRequest, "Content-Encoding is not supported: send the body as it is"));
   const auto accept = header_value(request.headers, "accept");
   if (!accept || !accepts(*accept, "application/json"))
-    return refuse_http(*exchange, 406, plain_error(rpc::kInvalidRequest, "Accept must list application/json and text/event-stream"));
+    return refuse_http(*exchange, 406,
+                       plain_error(rpc::kInvalidRequest, "Accept must list application/json and text/event-stream"));
   const bool events = accepts(*accept, "text/event-stream");
-  Post post{std::move(request), exchange, std::make_shared<HttpAnswers>(exchange, events, options_.limits.outbox_soft_bytes)};
+  Post post{std::move(request), exchange,
+            std::make_shared<HttpAnswers>(exchange, events, options_.limits.outbox_soft_bytes)};
   handle_post(post);
 }
 
@@ -120,7 +132,9 @@ void HttpEndpoint::handle_post(Post& post) {
 
 void HttpEndpoint::handle_delete(const HttpRequest& request, HttpExchange& exchange) {
   if (is_modern_named(request))
-    return refuse_http(exchange, 405, plain_error(rpc::kInvalidRequest, "Method not allowed: this version has no sessions"), {}, {{"Allow", "POST"}});
+    return refuse_http(exchange, 405,
+                       plain_error(rpc::kInvalidRequest, "Method not allowed: this version has no sessions"), {},
+                       {{"Allow", "POST"}});
   const auto id = header_value(request.headers, "mcp-session-id");
   if (!id) return refuse_http(exchange, 400, plain_error(kLegacyBadRequest, "Mcp-Session-Id header is required"));
   const auto session = sessions_.find(*id, request.principal, loop_.now());
@@ -143,7 +157,8 @@ void HttpEndpoint::handle_request(Post& post, const rpc::Request& request) {
 
 void HttpEndpoint::run_modern(Post& post, const rpc::Request& request) {
   if (at_capacity(nullptr))
-    return refuse_http(*post.exchange, 503, plain_error(rpc::kOverloaded, "Overloaded: too many requests in flight"), request.id);
+    return refuse_http(*post.exchange, 503, plain_error(rpc::kOverloaded, "Overloaded: too many requests in flight"),
+                       request.id);
   const auto reply = make_reply(post, request.id, nullptr);
   post.exchange->on_disconnect([weak = std::weak_ptr(reply)] {
     if (const auto live = weak.lock()) live->cancel(rpc::CancelCause::kDisconnected);
@@ -156,16 +171,20 @@ void HttpEndpoint::run_legacy(Post& post, const rpc::Request& request) {
   const bool handshake = request.method == "initialize";
   if (handshake) {
     if (!sessions_.make_room(loop_.now()))
-      return refuse_http(*post.exchange, 503, plain_error(rpc::kOverloaded, "Overloaded: too many sessions"), request.id);
+      return refuse_http(*post.exchange, 503, plain_error(rpc::kOverloaded, "Overloaded: too many sessions"),
+                         request.id);
     session = sessions_.make(post.request.principal, options_.default_engine, loop_.now());
   } else {
     session = require_session(post, request.id);
     if (!session) return;
     if (session->in_flight.contains(request.id.text))
-      return refuse_http(*post.exchange, 400, plain_error(rpc::kInvalidRequest, "Invalid Request: id " + request.id.text + " is already in flight"));
+      return refuse_http(
+          *post.exchange, 400,
+          plain_error(rpc::kInvalidRequest, "Invalid Request: id " + request.id.text + " is already in flight"));
   }
   if (at_capacity(session.get()))
-    return refuse_http(*post.exchange, 503, plain_error(rpc::kOverloaded, "Overloaded: too many requests in flight"), request.id);
+    return refuse_http(*post.exchange, 503, plain_error(rpc::kOverloaded, "Overloaded: too many requests in flight"),
+                       request.id);
   const auto reply = make_reply(post, request.id, session);
   if (handshake)
     reply->on_result = [this, session, answers = post.answers] {
@@ -252,7 +271,8 @@ std::shared_ptr<HttpSession> HttpEndpoint::require_session(Post& post, const rpc
     return std::shared_ptr<HttpSession>();
   };
   const auto session_id = header_value(headers, "mcp-session-id");
-  if (!session_id) return refuse(400, kLegacyBadRequest, "Bad Request: Mcp-Session-Id header is required; initialize first");
+  if (!session_id)
+    return refuse(400, kLegacyBadRequest, "Bad Request: Mcp-Session-Id header is required; initialize first");
   auto session = sessions_.find(*session_id, post.request.principal, loop_.now());
   if (!session) return refuse(404, kLegacySessionNotFound, "Session not found");
   const auto version = header_value(headers, "mcp-protocol-version");
@@ -261,7 +281,8 @@ std::shared_ptr<HttpSession> HttpEndpoint::require_session(Post& post, const rpc
   return session;
 }
 
-std::shared_ptr<HttpReply> HttpEndpoint::make_reply(Post& post, const rpc::MessageId& id, const std::shared_ptr<HttpSession>& session) {
+std::shared_ptr<HttpReply> HttpEndpoint::make_reply(Post& post, const rpc::MessageId& id,
+                                                    const std::shared_ptr<HttpSession>& session) {
   auto reply = std::make_shared<HttpReply>(post.answers, id);
   ++*in_flight_;
   if (session) session->in_flight[id.text] = reply;

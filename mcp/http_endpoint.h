@@ -49,7 +49,8 @@ class HttpEndpoint {
   void cancel(HttpSession& session, const rpc::Request& notification);
   /// The session that the headers name, or an answer that says what is wrong with them.
   std::shared_ptr<HttpSession> require_session(Post& post, const rpc::MessageId& id);
-  std::shared_ptr<HttpReply> make_reply(Post& post, const rpc::MessageId& id, const std::shared_ptr<HttpSession>& session);
+  std::shared_ptr<HttpReply> make_reply(Post& post, const rpc::MessageId& id,
+                                        const std::shared_ptr<HttpSession>& session);
   bool at_capacity(const HttpSession* session) const;
 
   McpServer& server_;

@@ -44,7 +44,8 @@ class HttpAnswers {
 
 class HttpReply final : public rpc::Responder::Sink {
  public:
-  HttpReply(std::shared_ptr<HttpAnswers> answers, rpc::MessageId id) : answers_(std::move(answers)), id_(std::move(id)) {}
+  HttpReply(std::shared_ptr<HttpAnswers> answers, rpc::MessageId id)
+      : answers_(std::move(answers)), id_(std::move(id)) {}
 
   void result(const rpc::Json& value) override;
   void error(const rpc::RpcError& error, int http_status) override;

@@ -23,7 +23,8 @@ std::string random_id() {
 }  // namespace
 
 std::shared_ptr<HttpSession> HttpSessions::make(std::string principal, EngineKey engine, TimePoint now) const {
-  return std::make_shared<HttpSession>(HttpSession{random_id(), std::move(principal), Connection(std::move(engine)), now, {}});
+  return std::make_shared<HttpSession>(
+      HttpSession{random_id(), std::move(principal), Connection(std::move(engine)), now, {}});
 }
 
 bool HttpSessions::make_room(TimePoint now) {
@@ -31,7 +32,8 @@ bool HttpSessions::make_room(TimePoint now) {
   if (sessions_.size() < max_sessions_) return true;
   auto oldest = sessions_.end();
   for (auto it = sessions_.begin(); it != sessions_.end(); ++it)
-    if (it->second->in_flight.empty() && (oldest == sessions_.end() || it->second->used < oldest->second->used)) oldest = it;
+    if (it->second->in_flight.empty() && (oldest == sessions_.end() || it->second->used < oldest->second->used))
+      oldest = it;
   if (oldest == sessions_.end()) return false;
   sessions_.erase(oldest);
   return true;
@@ -56,7 +58,8 @@ void HttpSessions::remove(std::string_view id) {
 }
 
 void HttpSessions::expire(TimePoint now) {
-  std::erase_if(sessions_, [&](const auto& entry) { return entry.second->in_flight.empty() && now - entry.second->used > ttl_; });
+  std::erase_if(sessions_,
+                [&](const auto& entry) { return entry.second->in_flight.empty() && now - entry.second->used > ttl_; });
 }
 
 }  // namespace kvasir::mcp

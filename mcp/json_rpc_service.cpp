@@ -10,10 +10,11 @@ namespace {
 
 class PlainCall final : public ToolCall {
  public:
-  PlainCall(const CallServices& services, const Tool& tool, rpc::Transport transport, const rpc::MessageId& id, bool stream,
-            rpc::Responder reply)
+  PlainCall(const CallServices& services, const Tool& tool, rpc::Transport transport, const rpc::MessageId& id,
+            bool stream, rpc::Responder reply)
       : ToolCall(services, tool, transport, std::move(reply)),
-        request_id_(stream ? Json::parse(id.text, nullptr, false) : Json()), stream_(stream) {}
+        request_id_(stream ? Json::parse(id.text, nullptr, false) : Json()),
+        stream_(stream) {}
 
   void delta(const TextDelta& delta) override {
     if (!stream_ || !reply_) return;
@@ -44,20 +45,25 @@ class PlainCall final : public ToolCall {
 JsonRpcService::JsonRpcService(const CallServices& services, const ToolSet& tools, EngineKey default_engine)
     : services_(services), default_engine_(std::move(default_engine)) {
   for (const auto& tool : tools.all())
-    router_.add(tool.name, [this, &tool](const rpc::CallInfo& info, const Json& params, const rpc::MessageId& id, rpc::Responder reply) {
-      run(tool, info, params, id, std::move(reply));
-    });
+    router_.add(tool.name, [this, &tool](const rpc::CallInfo& info, const Json& params, const rpc::MessageId& id,
+                                         rpc::Responder reply) { run(tool, info, params, id, std::move(reply)); });
 }
 
-std::unique_ptr<rpc::ConnectionState> JsonRpcService::connect(const rpc::CallInfo&) { return std::make_unique<Connection>(default_engine_); }
+std::unique_ptr<rpc::ConnectionState> JsonRpcService::connect(const rpc::CallInfo&) {
+  return std::make_unique<Connection>(default_engine_);
+}
 
 void JsonRpcService::call(rpc::Request request, const rpc::CallInfo& info, rpc::Responder reply) {
   router_.call(std::move(request), info, std::move(reply));
 }
 
-void JsonRpcService::notification(rpc::Request request, const rpc::CallInfo& info) { router_.notification(std::move(request), info); }
+void JsonRpcService::notification(rpc::Request request, const rpc::CallInfo& info) {
+  router_.notification(std::move(request), info);
+}
 
-bool JsonRpcService::accepts_batch(const Json& array, const rpc::CallInfo& info) { return router_.accepts_batch(array, info); }
+bool JsonRpcService::accepts_batch(const Json& array, const rpc::CallInfo& info) {
+  return router_.accepts_batch(array, info);
+}
 
 void JsonRpcService::run(const Tool& tool, const rpc::CallInfo& info, const Json& params, const rpc::MessageId& id,
                          rpc::Responder reply) {

@@ -24,7 +24,8 @@ class JsonRpcService final : public rpc::Service {
   bool accepts_batch(const Json& array, const rpc::CallInfo& info) override;
 
  private:
-  void run(const Tool& tool, const rpc::CallInfo& info, const Json& params, const rpc::MessageId& id, rpc::Responder reply);
+  void run(const Tool& tool, const rpc::CallInfo& info, const Json& params, const rpc::MessageId& id,
+           rpc::Responder reply);
 
   const CallServices& services_;
   EngineKey default_engine_;

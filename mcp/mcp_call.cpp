@@ -21,7 +21,8 @@ McpCall::McpCall(const CallServices& services, const Tool& tool, const Dialect& 
 void McpCall::run(EngineKey engine, CommandBody command) {
   const auto* generate = std::get_if<Generate>(&command);
   if (context_.progress_token)
-    meter_.emplace(*context_.progress_token, context_.since("2025-03-26"), generate != nullptr ? generate->max_tokens : 0);
+    meter_.emplace(*context_.progress_token, context_.since("2025-03-26"),
+                   generate != nullptr ? generate->max_tokens : 0);
   limit_time(command);
   if (meter_) pump(false);
   start(std::move(engine), std::move(command));

@@ -14,7 +14,8 @@ namespace kvasir::mcp {
 
 class McpCall final : public ToolCall {
  public:
-  McpCall(const CallServices& services, const Tool& tool, const Dialect& dialect, RequestContext context, rpc::Responder reply);
+  McpCall(const CallServices& services, const Tool& tool, const Dialect& dialect, RequestContext context,
+          rpc::Responder reply);
 
   /// Applies the time limit of calls that nobody watches, then starts.
   void run(EngineKey engine, CommandBody command);

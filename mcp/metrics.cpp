@@ -14,24 +14,38 @@ std::string number(double value) {
 
 const char* name_of(rpc::Transport transport) noexcept {
   switch (transport) {
-    case rpc::Transport::kStdio: return "stdio";
-    case rpc::Transport::kWebSocket: return "websocket";
-    case rpc::Transport::kHttp: return "http";
+    case rpc::Transport::kStdio:
+      return "stdio";
+    case rpc::Transport::kWebSocket:
+      return "websocket";
+    case rpc::Transport::kHttp:
+      return "http";
   }
   return "";
 }
 
 const char* name_of(rpc::CancelCause cause) noexcept {
   switch (cause) {
-    case rpc::CancelCause::kRequested: return "requested";
-    case rpc::CancelCause::kDisconnected: return "disconnected";
-    case rpc::CancelCause::kShutdown: return "shutdown";
+    case rpc::CancelCause::kRequested:
+      return "requested";
+    case rpc::CancelCause::kDisconnected:
+      return "disconnected";
+    case rpc::CancelCause::kShutdown:
+      return "shutdown";
   }
   return "";
 }
 
 void head(std::string& out, std::string_view name, std::string_view type, std::string_view help) {
-  out.append("# HELP ").append(name).append(" ").append(help).append("\n# TYPE ").append(name).append(" ").append(type).append("\n");
+  out.append("# HELP ")
+      .append(name)
+      .append(" ")
+      .append(help)
+      .append("\n# TYPE ")
+      .append(name)
+      .append(" ")
+      .append(type)
+      .append("\n");
 }
 
 void single(std::string& out, std::string_view name, std::string_view type, std::string_view help, uint64_t value) {
@@ -41,7 +55,8 @@ void single(std::string& out, std::string_view name, std::string_view type, std:
 
 }  // namespace
 
-void Metrics::call_finished(std::string_view method, rpc::Transport transport, std::string_view outcome, double seconds) {
+void Metrics::call_finished(std::string_view method, rpc::Transport transport, std::string_view outcome,
+                            double seconds) {
   requests_[{std::string(method), name_of(transport), std::string(outcome)}].observe(kRequestBounds, seconds);
 }
 
@@ -55,11 +70,13 @@ void Metrics::generated(const GenerateResult& result) {
   if (result.timings.decode_tok_s > 0) inter_token_.observe(kTokenBounds, 1.0 / result.timings.decode_tok_s);
 }
 
-void Metrics::cancelled(rpc::CancelCause cause) { ++cancelled_[name_of(cause)]; }
+void Metrics::cancelled(rpc::CancelCause cause) {
+  ++cancelled_[name_of(cause)];
+}
 
 template <size_t N>
-void Metrics::write(std::string& out, std::string_view name, std::string_view labels, const std::array<double, N>& bounds,
-                    const Histogram<N>& histogram) {
+void Metrics::write(std::string& out, std::string_view name, std::string_view labels,
+                    const std::array<double, N>& bounds, const Histogram<N>& histogram) {
   const std::string comma = labels.empty() ? "" : std::string(labels) + ",";
   const std::string braces = labels.empty() ? "" : "{" + std::string(labels) + "}";
   uint64_t total = 0;
@@ -78,7 +95,8 @@ std::string Metrics::text(const rpc::Server::Stats& server, size_t pending_calls
   for (const auto& [key, histogram] : requests_) {
     const auto& [method, transport, status] = key;
     write(out, "kvasir_request_duration_seconds",
-          "method=\"" + method + "\",transport=\"" + transport + "\",status=\"" + status + "\"", kRequestBounds, histogram);
+          "method=\"" + method + "\",transport=\"" + transport + "\",status=\"" + status + "\"", kRequestBounds,
+          histogram);
   }
   head(out, "kvasir_time_to_first_token_seconds", "histogram", "From the request to its first token.");
   write(out, "kvasir_time_to_first_token_seconds", "", kFirstTokenBounds, first_token_);
@@ -88,14 +106,20 @@ std::string Metrics::text(const rpc::Server::Stats& server, size_t pending_calls
   write(out, "kvasir_queue_wait_seconds", "", kRequestBounds, queue_wait_);
   single(out, "kvasir_prompt_tokens_total", "counter", "Prompt tokens of finished generations.", prompt_tokens_);
   single(out, "kvasir_generated_tokens_total", "counter", "Tokens generated.", generated_tokens_);
-  single(out, "kvasir_prefix_cache_hit_tokens_total", "counter", "Prompt tokens that were not computed again.", cached_tokens_);
+  single(out, "kvasir_prefix_cache_hit_tokens_total", "counter", "Prompt tokens that were not computed again.",
+         cached_tokens_);
   head(out, "kvasir_cancelled_total", "counter", "Calls that ended early, by cause.");
   for (const auto& [cause, count] : cancelled_)
-    out.append("kvasir_cancelled_total{cause=\"").append(cause).append("\"} ").append(std::to_string(count)).append("\n");
+    out.append("kvasir_cancelled_total{cause=\"")
+        .append(cause)
+        .append("\"} ")
+        .append(std::to_string(count))
+        .append("\n");
   single(out, "kvasir_queue_depth", "gauge", "Calls that wait for the engine or run.", pending_calls);
   single(out, "kvasir_http_sessions", "gauge", "Open MCP sessions over HTTP.", http_sessions);
   single(out, "kvasir_connections", "gauge", "Open connections.", server.connections);
-  single(out, "kvasir_in_flight_requests", "gauge", "Requests on stdio, WebSocket and /rpc without an answer yet.", server.in_flight);
+  single(out, "kvasir_in_flight_requests", "gauge", "Requests on stdio, WebSocket and /rpc without an answer yet.",
+         server.in_flight);
   single(out, "kvasir_outbox_bytes", "gauge", "Bytes that wait for slow readers.", server.outbox_bytes);
   single(out, "kvasir_requests_total", "counter", "Messages taken in.", server.requests);
   single(out, "kvasir_refused_total", "counter", "Connections and messages refused.", server.refused);

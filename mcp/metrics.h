@@ -41,11 +41,12 @@ class Metrics {
   static constexpr std::array<double, 14> kRequestBounds = {0.3, 0.5, 0.8, 1, 1.5, 2, 2.5, 5, 10, 15, 20, 30, 40, 60};
   static constexpr std::array<double, 15> kFirstTokenBounds = {0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,
                                                                0.25,  0.5,   0.75, 1,    2.5,  5,    10};
-  static constexpr std::array<double, 12> kTokenBounds = {0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1};
+  static constexpr std::array<double, 12> kTokenBounds = {0.01, 0.025, 0.05, 0.075, 0.1,  0.15,
+                                                          0.2,  0.3,   0.4,  0.5,   0.75, 1};
 
   template <size_t N>
-  static void write(std::string& out, std::string_view name, std::string_view labels, const std::array<double, N>& bounds,
-                    const Histogram<N>& histogram);
+  static void write(std::string& out, std::string_view name, std::string_view labels,
+                    const std::array<double, N>& bounds, const Histogram<N>& histogram);
 
   std::map<std::tuple<std::string, std::string, std::string>, Histogram<14>> requests_;
   std::map<std::string, uint64_t> cancelled_;

@@ -65,19 +65,26 @@ milliseconds ProgressMeter::wait(TimePoint now) const {
 uint64_t ProgressMeter::position_milli() const {
   switch (phase_) {
     case Phase::kQueued:
-    case Phase::kLoading: return 0;
-    case Phase::kPrefill: return done_ * kMilli;
-    case Phase::kDecode: return (prompt_tokens_ + text_tokens_) * kMilli;
+    case Phase::kLoading:
+      return 0;
+    case Phase::kPrefill:
+      return done_ * kMilli;
+    case Phase::kDecode:
+      return (prompt_tokens_ + text_tokens_) * kMilli;
   }
   return 0;
 }
 
 std::string ProgressMeter::message() const {
   switch (phase_) {
-    case Phase::kQueued: return !heard_ ? "queued" : done_ == 0 ? "queued, next" : "queued, " + std::to_string(done_) + " ahead";
-    case Phase::kLoading: return "loading " + std::to_string(done_) + " %";
-    case Phase::kPrefill: return "reading the prompt, " + std::to_string(done_) + " of " + std::to_string(total_) + " tokens";
-    case Phase::kDecode: return text_;
+    case Phase::kQueued:
+      return !heard_ ? "queued" : done_ == 0 ? "queued, next" : "queued, " + std::to_string(done_) + " ahead";
+    case Phase::kLoading:
+      return "loading " + std::to_string(done_) + " %";
+    case Phase::kPrefill:
+      return "reading the prompt, " + std::to_string(done_) + " of " + std::to_string(total_) + " tokens";
+    case Phase::kDecode:
+      return text_;
   }
   return "";
 }

@@ -42,13 +42,13 @@ class ProgressMeter {
   uint64_t max_tokens_;
   Phase phase_ = Phase::kQueued;
   uint64_t done_ = 0, total_ = 0;
-  bool heard_ = false;            ///< the engine said where the call stands
-  uint64_t prompt_tokens_ = 0;    ///< known since prefill
+  bool heard_ = false;          ///< the engine said where the call stands
+  uint64_t prompt_tokens_ = 0;  ///< known since prefill
   uint64_t text_tokens_ = 0;
-  std::string text_;              ///< not sent yet
+  std::string text_;  ///< not sent yet
   bool text_started_ = false;
-  bool news_ = true;              ///< something to say beside the heartbeat
-  uint64_t last_milli_ = 0;       ///< thousandths, so that a heartbeat can grow without a token
+  bool news_ = true;         ///< something to say beside the heartbeat
+  uint64_t last_milli_ = 0;  ///< thousandths, so that a heartbeat can grow without a token
   std::optional<TimePoint> last_sent_;
 };
 

@@ -17,12 +17,15 @@ constexpr std::string_view kAssumedVersion = kLegacyVersions.front();
 
 std::string_view legacy_version_of(const rpc::CallInfo& info) {
   const Connection* connection = connection_of(info);
-  return connection != nullptr && !connection->legacy_version.empty() ? std::string_view(connection->legacy_version) : kAssumedVersion;
+  return connection != nullptr && !connection->legacy_version.empty() ? std::string_view(connection->legacy_version)
+                                                                      : kAssumedVersion;
 }
 
 }  // namespace
 
-Connection* connection_of(const rpc::CallInfo& info) { return dynamic_cast<Connection*>(info.connection); }
+Connection* connection_of(const rpc::CallInfo& info) {
+  return dynamic_cast<Connection*>(info.connection);
+}
 
 McpServer::McpServer(const CallServices& services, const ToolSet& tools, EngineKey default_engine, std::string version)
     : services_(services), tools_(tools), default_engine_(std::move(default_engine)) {
@@ -31,9 +34,13 @@ McpServer::McpServer(const CallServices& services, const ToolSet& tools, EngineK
   modern_ = make_dialect_2026_07_28(facts);
 }
 
-rpc::Service::Rules McpServer::rules() const { return {.mcp_ids = true, .answer_cancelled = false, .dollar_cancel = false}; }
+rpc::Service::Rules McpServer::rules() const {
+  return {.mcp_ids = true, .answer_cancelled = false, .dollar_cancel = false};
+}
 
-std::unique_ptr<rpc::ConnectionState> McpServer::connect(const rpc::CallInfo&) { return std::make_unique<Connection>(default_engine_); }
+std::unique_ptr<rpc::ConnectionState> McpServer::connect(const rpc::CallInfo&) {
+  return std::make_unique<Connection>(default_engine_);
+}
 
 bool McpServer::accepts_batch(const Json& array, const rpc::CallInfo& info) {
   // Only 2025-03-26 has batches, and a message that speaks for itself is never part of one.

@@ -28,7 +28,8 @@ class McpServer final : public rpc::Service {
 
  private:
   void list_tools(const rpc::Request& request, const RequestContext& context, rpc::Responder reply);
-  void call_tool(const rpc::Request& request, const rpc::CallInfo& info, const RequestContext& context, rpc::Responder reply);
+  void call_tool(const rpc::Request& request, const rpc::CallInfo& info, const RequestContext& context,
+                 rpc::Responder reply);
   const Dialect& dialect(Era era) const { return era == Era::kModern ? *modern_ : *legacy_; }
 
   const CallServices& services_;

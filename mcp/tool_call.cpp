@@ -9,7 +9,11 @@
 namespace kvasir::mcp {
 
 ToolCall::ToolCall(const CallServices& services, const Tool& tool, rpc::Transport transport, rpc::Responder reply)
-    : services_(services), tool_(tool), transport_(transport), reply_(std::move(reply)), started_(services.loop.now()) {}
+    : services_(services),
+      tool_(tool),
+      transport_(transport),
+      reply_(std::move(reply)),
+      started_(services.loop.now()) {}
 
 void ToolCall::start(EngineKey engine, CommandBody command) {
   if (services_.resolve_model) {
@@ -26,6 +30,7 @@ void ToolCall::start(EngineKey engine, CommandBody command) {
     return refuse(id.error(), kDefaultRetryAfterMs);
   }
   id_ = *id;
+  if (paused_) services_.calls.pause(id_);  // the reader was behind before we began
   reply_.on_cancel([self = weak<ToolCall>()](rpc::CancelCause cause) {
     if (auto call = self.lock()) call->on_cancel(cause);
   });

@@ -69,7 +69,7 @@ class ToolCall : public EngineCall, public std::enable_shared_from_this<ToolCall
   GenerationId id_ = 0;
   TimePoint started_;
   bool paused_ = false;
-  uint64_t pauses_ = 0;               ///< tells one congestion from the next
+  uint64_t pauses_ = 0;  ///< tells one congestion from the next
   bool cancelled_ = false, finished_ = false;
   std::optional<Error> abort_reason_;
 };

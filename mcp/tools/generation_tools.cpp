@@ -11,33 +11,48 @@ constexpr double kMaxTokens = 1'000'000;
 constexpr double kMaxTimeMs = 86'400'000;
 constexpr double kMaxTopK = 1'000'000;
 
-Failure refuse(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
+Failure refuse(std::string message) {
+  return {Code::kInvalidArgument, std::move(message)};
+}
 
 FieldTable<GenerateArgs> build_fields() {
   using A = GenerateArgs;
   FieldTable<A> table;
   table
-      .add("prompt", &A::prompt, "What to answer: one user message, or with raw the text to continue.", {.positional = true})
+      .add("prompt", &A::prompt, "What to answer: one user message, or with raw the text to continue.",
+           {.positional = true})
       .add("max_tokens", &A::max_tokens, "Most new tokens.", {.minimum = 0, .maximum = kMaxTokens, .positional = true})
-      .add("temperature", &A::temperature, "0 always takes the likeliest token. Default: the model's recommendation, else 0.7.",
+      .add("temperature", &A::temperature,
+           "0 always takes the likeliest token. Default: the model's recommendation, else 0.7.",
            {.minimum = 0, .maximum = 100, .positional = true})
       .add("stream", &A::stream, "Plain JSON-RPC: send the text as it comes.", {.positional = true, .hidden = true})
       .add("messages", &A::messages, "A conversation, instead of prompt.", {.max_items = 10'000})
       .add("tokens", &A::tokens, "Token ids, instead of prompt; used as they are.")
       .add("system", &A::system, "System message before prompt or messages.")
       .add("top_k", &A::top_k, "Keep the k likeliest tokens; 0: off.", {.minimum = 0, .maximum = kMaxTopK})
-      .add("top_p", &A::top_p, "Keep the likeliest tokens up to this probability; 1: off.", {.minimum = 0, .maximum = 1})
-      .add("min_p", &A::min_p, "Keep tokens at least this likely relative to the best; 0: off.", {.minimum = 0, .maximum = 1})
-      .add("repeat_penalty", &A::repeat_penalty, "Above 1 makes recent tokens less likely; 1: off.", {.minimum = 0.01, .maximum = 100})
-      .add("frequency_penalty", &A::frequency_penalty, "Per use in the answer so far; 0: off.", {.minimum = -100, .maximum = 100})
-      .add("presence_penalty", &A::presence_penalty, "Once for tokens already in the answer; 0: off.", {.minimum = -100, .maximum = 100})
-      .add("logit_bias", &A::logit_bias, "Pairs [token id, bias added to its logit].", {.minimum = -1000, .maximum = 1000, .max_items = 4096})
+      .add("top_p", &A::top_p, "Keep the likeliest tokens up to this probability; 1: off.",
+           {.minimum = 0, .maximum = 1})
+      .add("min_p", &A::min_p, "Keep tokens at least this likely relative to the best; 0: off.",
+           {.minimum = 0, .maximum = 1})
+      .add("repeat_penalty", &A::repeat_penalty, "Above 1 makes recent tokens less likely; 1: off.",
+           {.minimum = 0.01, .maximum = 100})
+      .add("frequency_penalty", &A::frequency_penalty, "Per use in the answer so far; 0: off.",
+           {.minimum = -100, .maximum = 100})
+      .add("presence_penalty", &A::presence_penalty, "Once for tokens already in the answer; 0: off.",
+           {.minimum = -100, .maximum = 100})
+      .add("logit_bias", &A::logit_bias, "Pairs [token id, bias added to its logit].",
+           {.minimum = -1000, .maximum = 1000, .max_items = 4096})
       .add("seed", &A::seed, "Same seed, same answer. Default: drawn, and returned.", {.minimum = 0})
-      .add("stop", &A::stop, "Texts that end the answer; not part of it.", {.max_bytes = 4096, .min_bytes = 1, .max_items = 64})
+      .add("stop", &A::stop, "Texts that end the answer; not part of it.",
+           {.max_bytes = 4096, .min_bytes = 1, .max_items = 64})
       .add("raw", &A::raw, "Continue prompt as bare text, without the chat template.")
-      .add("max_time_ms", &A::max_time_ms, "Return what is there after this time (finish_reason time_limit).", {.minimum = 1, .maximum = kMaxTimeMs})
-      .add("overflow", &A::overflow, "What to do when the prompt is longer than the context; only error (say so) in this build.", {.max_bytes = 64})
-      .add("logprobs", &A::logprobs, "Log-probabilities of each token and of this many alternatives.", {.minimum = 0, .maximum = 20})
+      .add("max_time_ms", &A::max_time_ms, "Return what is there after this time (finish_reason time_limit).",
+           {.minimum = 1, .maximum = kMaxTimeMs})
+      .add("overflow", &A::overflow,
+           "What to do when the prompt is longer than the context; only error (say so) in this build.",
+           {.max_bytes = 64})
+      .add("logprobs", &A::logprobs, "Log-probabilities of each token and of this many alternatives.",
+           {.minimum = 0, .maximum = 20})
       .add("return_tokens", &A::return_tokens, "Return the token ids too.")
       .add("ignore_eos", &A::ignore_eos, "Go on to max_tokens after the model's end.")
       .add("session_id", &A::session_id, "", {.max_bytes = 128, .hidden = true})
@@ -49,7 +64,9 @@ Result<void> check_overflow(const std::string& policy) {
   if (policy == "error") return {};
   for (const char* planned : {"truncate_oldest", "sliding_window", "compress"})
     if (policy == planned)
-      return Failure(Code::kUnsupported, "overflow: " + policy + " is not available in this build, only error is; shorten the prompt instead");
+      return Failure(
+          Code::kUnsupported,
+          "overflow: " + policy + " is not available in this build, only error is; shorten the prompt instead");
   return refuse("overflow must be error");
 }
 
@@ -93,8 +110,8 @@ Json top_json(const std::vector<std::pair<TokenId, float>>& top) {
 }
 
 Json timings_json(const Timings& t) {
-  return Json{{"queue_ms", t.queue_ms},     {"load_ms", t.load_ms},     {"prefill_ms", t.prefill_ms},
-              {"ttft_ms", t.ttft_ms},       {"decode_ms", t.decode_ms}, {"prefill_tok_s", t.prefill_tok_s},
+  return Json{{"queue_ms", t.queue_ms},        {"load_ms", t.load_ms},     {"prefill_ms", t.prefill_ms},
+              {"ttft_ms", t.ttft_ms},          {"decode_ms", t.decode_ms}, {"prefill_tok_s", t.prefill_tok_s},
               {"decode_tok_s", t.decode_tok_s}};
 }
 
@@ -113,13 +130,19 @@ const FieldTable<GenerateArgs>& generate_fields() {
 
 Result<Generate> to_command(GenerateArgs args) {
   if (args.session_id)
-    return Failure(Code::kUnsupported, "session_id: sessions are not available in this build; send the whole conversation as messages");
+    return Failure(Code::kUnsupported,
+                   "session_id: sessions are not available in this build; send the whole conversation as messages");
   KVASIR_TRY(check_overflow(args.overflow));
   Generate out;
   out.prompt = KVASIR_TRY(to_prompt(args));
-  out.sampling = {.temperature = args.temperature, .top_p = args.top_p, .min_p = args.min_p,
-                  .repeat_penalty = args.repeat_penalty, .frequency_penalty = args.frequency_penalty,
-                  .presence_penalty = args.presence_penalty, .top_k = args.top_k, .seed = args.seed,
+  out.sampling = {.temperature = args.temperature,
+                  .top_p = args.top_p,
+                  .min_p = args.min_p,
+                  .repeat_penalty = args.repeat_penalty,
+                  .frequency_penalty = args.frequency_penalty,
+                  .presence_penalty = args.presence_penalty,
+                  .top_k = args.top_k,
+                  .seed = args.seed,
                   .logit_bias = std::move(args.logit_bias)};
   out.max_tokens = args.max_tokens;
   out.max_time_ms = args.max_time_ms.value_or(0);
@@ -135,12 +158,18 @@ Result<Generate> to_command(GenerateArgs args) {
 
 const char* finish_reason_name(FinishReason reason) noexcept {
   switch (reason) {
-    case FinishReason::kStop: return "stop";
-    case FinishReason::kLength: return "length";
-    case FinishReason::kTimeLimit: return "time_limit";
-    case FinishReason::kContextFull: return "context_full";
-    case FinishReason::kCancelled: return "cancelled";
-    case FinishReason::kGrammar: return "grammar";
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kTimeLimit:
+      return "time_limit";
+    case FinishReason::kContextFull:
+      return "context_full";
+    case FinishReason::kCancelled:
+      return "cancelled";
+    case FinishReason::kGrammar:
+      return "grammar";
   }
   return "stop";
 }
@@ -160,7 +189,8 @@ Json to_json(const GenerateResult& r) {
   if (!r.logprobs.empty()) {
     Json list = Json::array();
     for (const auto& entry : r.logprobs)
-      list.push_back(Json{{"token", entry.token}, {"text", entry.text}, {"logprob", entry.logprob}, {"top", top_json(entry.top)}});
+      list.push_back(
+          Json{{"token", entry.token}, {"text", entry.text}, {"logprob", entry.logprob}, {"top", top_json(entry.top)}});
     out["logprobs"] = std::move(list);
   }
   if (!r.logit_digests.empty()) {

@@ -28,7 +28,9 @@ struct DetokenizeArgs {
 };
 struct NoArgs {};
 
-Failure refuse(std::string message) { return {Code::kInvalidArgument, std::move(message)}; }
+Failure refuse(std::string message) {
+  return {Code::kInvalidArgument, std::move(message)};
+}
 
 Result<ToolRequest> count_command(CountArgs args) {
   if (args.session_id)
@@ -51,13 +53,15 @@ Result<ToolRequest> count_command(CountArgs args) {
 Result<ToolRequest> score_command(ScoreArgs args) {
   if (args.text.has_value() == args.tokens.has_value())
     return refuse(args.text ? "give only one of text and tokens" : "nothing to score: give text or tokens");
-  if (args.tokens && !args.prompt.empty()) return refuse("prompt goes with text; with tokens, put all of them into tokens");
+  if (args.tokens && !args.prompt.empty())
+    return refuse("prompt goes with text; with tokens, put all of them into tokens");
   ScoreText out;
   out.prompt = std::move(args.prompt);
   out.has_tokens = args.tokens.has_value();
   if (args.tokens) out.tokens = std::move(*args.tokens);
   if (args.text) out.text = std::move(*args.text);
-  if (out.has_tokens && out.tokens.size() < 2) return refuse("tokens needs at least 2 ids: the first one is not scored");
+  if (out.has_tokens && out.tokens.size() < 2)
+    return refuse("tokens needs at least 2 ids: the first one is not scored");
   out.top = args.top;
   return ToolRequest{std::move(out)};
 }
@@ -87,9 +91,12 @@ Json backend_json(const BackendInfo& backend) {
 }
 
 Json sampling_json(const SamplingParams& s) {
-  return Json{{"temperature", s.temperature},       {"top_k", s.top_k},
-              {"top_p", s.top_p},                   {"min_p", s.min_p},
-              {"repeat_penalty", s.repeat_penalty}, {"frequency_penalty", s.frequency_penalty},
+  return Json{{"temperature", s.temperature},
+              {"top_k", s.top_k},
+              {"top_p", s.top_p},
+              {"min_p", s.min_p},
+              {"repeat_penalty", s.repeat_penalty},
+              {"frequency_penalty", s.frequency_penalty},
               {"presence_penalty", s.presence_penalty}};
 }
 
@@ -161,11 +168,13 @@ Json to_json(const TokenizeResult& r) {
 }
 
 Tool count_tokens_tool() {
-  static const auto fields = FieldTable<CountArgs>()
-      .add("text", &CountArgs::text, "Text to count, without a beginning-of-text token.", {.positional = true})
-      .add("messages", &CountArgs::messages, "A conversation, counted with the model's chat template.", {.max_items = 10'000})
-      .add("tools", &CountArgs::tools, "Tool definitions that the template would carry.", {.max_items = 1024})
-      .add("session_id", &CountArgs::session_id, "", {.max_bytes = 128, .hidden = true});
+  static const auto fields =
+      FieldTable<CountArgs>()
+          .add("text", &CountArgs::text, "Text to count, without a beginning-of-text token.", {.positional = true})
+          .add("messages", &CountArgs::messages, "A conversation, counted with the model's chat template.",
+               {.max_items = 10'000})
+          .add("tools", &CountArgs::tools, "Tool definitions that the template would carry.", {.max_items = 1024})
+          .add("session_id", &CountArgs::session_id, "", {.max_bytes = 128, .hidden = true});
   Tool tool;
   tool.name = "count_tokens";
   tool.title = "Count tokens";
@@ -178,17 +187,21 @@ Tool count_tokens_tool() {
       {"template_overhead", "integer", "Tokens that the chat template adds", false},
       {"dropped_bytes", "integer", "Bytes that the model has no token for", false},
   });
-  tool.parse = [](const Json& params) -> Result<ToolRequest> { return count_command(KVASIR_TRY(fields.parse(params))); };
+  tool.parse = [](const Json& params) -> Result<ToolRequest> {
+    return count_command(KVASIR_TRY(fields.parse(params)));
+  };
   tool.result = answered_by<CountResult>();
   return tool;
 }
 
 Tool score_text_tool() {
-  static const auto fields = FieldTable<ScoreArgs>()
-      .add("prompt", &ScoreArgs::prompt, "What stands before text; not scored.", {.positional = true})
-      .add("text", &ScoreArgs::text, "Text to score.", {.positional = true})
-      .add("top", &ScoreArgs::top, "Also return this many likeliest tokens per position.", {.minimum = 0, .maximum = 64, .positional = true})
-      .add("tokens", &ScoreArgs::tokens, "Token ids to score instead of text; all but the first.");
+  static const auto fields =
+      FieldTable<ScoreArgs>()
+          .add("prompt", &ScoreArgs::prompt, "What stands before text; not scored.", {.positional = true})
+          .add("text", &ScoreArgs::text, "Text to score.", {.positional = true})
+          .add("top", &ScoreArgs::top, "Also return this many likeliest tokens per position.",
+               {.minimum = 0, .maximum = 64, .positional = true})
+          .add("tokens", &ScoreArgs::tokens, "Token ids to score instead of text; all but the first.");
   Tool tool;
   tool.name = "score_text";
   tool.title = "Score text";
@@ -205,7 +218,9 @@ Tool score_text_tool() {
       {"truncated", "boolean", "Lists were left out to keep the result small", false},
   });
   tool.output_schema["properties"]["top"]["items"]["items"] = Json{{"type", "array"}, {"items", {{"type", "number"}}}};
-  tool.parse = [](const Json& params) -> Result<ToolRequest> { return score_command(KVASIR_TRY(fields.parse(params))); };
+  tool.parse = [](const Json& params) -> Result<ToolRequest> {
+    return score_command(KVASIR_TRY(fields.parse(params)));
+  };
   tool.result = answered_by<ScoreResult>();
   return tool;
 }
@@ -247,11 +262,14 @@ Tool get_model_info_tool() {
 }
 
 Tool tokenize_tool() {
-  static const auto fields = FieldTable<TokenizeArgs>()
-      .add("text", &TokenizeArgs::text, "Text to split.", {.required = true, .positional = true})
-      .add("add_special", &TokenizeArgs::add_special, "Add beginning and end tokens as the model wants.", {.positional = true})
-      .add("parse_special", &TokenizeArgs::parse_special, "Recognise control tokens written in the text.", {.positional = true})
-      .add("pieces", &TokenizeArgs::pieces, "Also return the text of each token.", {.positional = true});
+  static const auto fields =
+      FieldTable<TokenizeArgs>()
+          .add("text", &TokenizeArgs::text, "Text to split.", {.required = true, .positional = true})
+          .add("add_special", &TokenizeArgs::add_special, "Add beginning and end tokens as the model wants.",
+               {.positional = true})
+          .add("parse_special", &TokenizeArgs::parse_special, "Recognise control tokens written in the text.",
+               {.positional = true})
+          .add("pieces", &TokenizeArgs::pieces, "Also return the text of each token.", {.positional = true});
   Tool tool;
   tool.name = "tokenize";
   tool.over_mcp = false;
@@ -265,8 +283,8 @@ Tool tokenize_tool() {
 }
 
 Tool detokenize_tool() {
-  static const auto fields = FieldTable<DetokenizeArgs>()
-      .add("tokens", &DetokenizeArgs::tokens, "Token ids.", {.required = true, .positional = true});
+  static const auto fields = FieldTable<DetokenizeArgs>().add("tokens", &DetokenizeArgs::tokens, "Token ids.",
+                                                              {.required = true, .positional = true});
   Tool tool;
   tool.name = "detokenize";
   tool.over_mcp = false;

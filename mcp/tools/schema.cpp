@@ -73,7 +73,9 @@ Result<void> check_array(const Json& value, const std::string& path, const Field
   return {};
 }
 
-std::string item_path(const std::string& path, size_t index) { return path + "[" + std::to_string(index) + "]"; }
+std::string item_path(const std::string& path, size_t index) {
+  return path + "[" + std::to_string(index) + "]";
+}
 
 /// Edits (insert, delete, replace) from one name to another; names are short, longer ones are cut.
 size_t edit_distance(std::string_view a, std::string_view b) {
@@ -178,7 +180,8 @@ Result<void> read_value(const Json& value, const std::string& path, const FieldR
     if (!item.is_object()) return wrong(at, "an object {role, content}", item);
     for (const auto& [key, unused] : item.items())
       if (key != "role" && key != "content")
-        return Failure(Code::kInvalidArgument, at + ": unknown key " + shown(Json(key)) + "; a message has role and content");
+        return Failure(Code::kInvalidArgument,
+                       at + ": unknown key " + shown(Json(key)) + "; a message has role and content");
     for (const char* key : {"role", "content"})
       if (!item.contains(key)) return Failure(Code::kInvalidArgument, at + "." + key + " is missing");
     ChatMessage& message = out.emplace_back();
@@ -217,9 +220,15 @@ Json type_schema(const std::string*, const FieldRules& rules) {
   return schema;
 }
 
-Json type_schema(const bool*, const FieldRules&) { return Json{{"type", "boolean"}}; }
-Json type_schema(const uint32_t*, const FieldRules& rules) { return integer_schema(rules); }
-Json type_schema(const uint64_t*, const FieldRules& rules) { return integer_schema(rules); }
+Json type_schema(const bool*, const FieldRules&) {
+  return Json{{"type", "boolean"}};
+}
+Json type_schema(const uint32_t*, const FieldRules& rules) {
+  return integer_schema(rules);
+}
+Json type_schema(const uint64_t*, const FieldRules& rules) {
+  return integer_schema(rules);
+}
 
 Json type_schema(const float*, const FieldRules& rules) {
   Json schema{{"type", "number"}};

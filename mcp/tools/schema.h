@@ -27,13 +27,13 @@ using rpc::Json;
 /// Bounds and manners of one field. What is absent is not checked.
 struct FieldRules {
   std::optional<double> minimum = {}, maximum = {};  ///< numbers; for arrays of numbers: of each element
-  size_t max_bytes = 4u << 20;             ///< strings; in arrays: of each element
+  size_t max_bytes = 4u << 20;                       ///< strings; in arrays: of each element
   size_t min_bytes = 0;
-  size_t max_items = 1'000'000;            ///< arrays
-  std::vector<std::string> one_of = {};    ///< strings
+  size_t max_items = 1'000'000;          ///< arrays
+  std::vector<std::string> one_of = {};  ///< strings
   bool required = false;
-  bool positional = false;                 ///< may be given by position, in the order of the table
-  bool hidden = false;                     ///< accepted, but not in the MCP schema
+  bool positional = false;  ///< may be given by position, in the order of the table
+  bool hidden = false;      ///< accepted, but not in the MCP schema
 };
 
 /// Reads a checked value. `path` names the place in messages: `messages[2].role`. Errors: kInvalidArgument.
@@ -42,9 +42,11 @@ Result<void> read_value(const Json& value, const std::string& path, const FieldR
 Result<void> read_value(const Json& value, const std::string& path, const FieldRules& rules, uint32_t& out);
 Result<void> read_value(const Json& value, const std::string& path, const FieldRules& rules, uint64_t& out);
 Result<void> read_value(const Json& value, const std::string& path, const FieldRules& rules, float& out);
-Result<void> read_value(const Json& value, const std::string& path, const FieldRules& rules, std::vector<std::string>& out);
+Result<void> read_value(const Json& value, const std::string& path, const FieldRules& rules,
+                        std::vector<std::string>& out);
 Result<void> read_value(const Json& value, const std::string& path, const FieldRules& rules, std::vector<TokenId>& out);
-Result<void> read_value(const Json& value, const std::string& path, const FieldRules& rules, std::vector<ChatMessage>& out);
+Result<void> read_value(const Json& value, const std::string& path, const FieldRules& rules,
+                        std::vector<ChatMessage>& out);
 Result<void> read_value(const Json& value, const std::string& path, const FieldRules& rules,
                         std::vector<std::pair<TokenId, float>>& out);
 /// An array of objects, kept as JSON text (tool definitions for the chat template).
@@ -94,7 +96,7 @@ class FieldTable {
  public:
   /// `member` is a plain value (its initialiser is the default, shown in the description) or std::optional.
   template <class T>
-  FieldTable& add(std::string name, T Args::*member, std::string description, FieldRules rules = {}) {
+  FieldTable& add(std::string name, T Args::* member, std::string description, FieldRules rules = {}) {
     using Value = typename detail::Unwrapped<T>::Type;
     if constexpr (std::is_same_v<T, bool>) description += Args{}.*member ? " Default true." : " Default false.";
     if constexpr (std::is_same_v<T, uint32_t>) description += " Default " + std::to_string(Args{}.*member) + ".";

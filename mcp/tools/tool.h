@@ -27,10 +27,10 @@ struct ToolHints {
 };
 
 struct Tool {
-  std::string name;         ///< also the plain JSON-RPC method
+  std::string name;  ///< also the plain JSON-RPC method
   std::string title;
   std::string description;
-  bool over_mcp = true;     ///< false: plain JSON-RPC only
+  bool over_mcp = true;         ///< false: plain JSON-RPC only
   bool text_is_answer = false;  ///< MCP's text block is the result's `text`, not its JSON
   ToolHints hints;
   Json input_schema, output_schema;
@@ -43,7 +43,7 @@ struct Tool {
 /// One field of a result, for the output schema.
 struct OutputField {
   const char* name;
-  const char* type;         ///< JSON type; "[integer]" etc. for arrays, "[[number]]" for arrays of arrays
+  const char* type;  ///< JSON type; "[integer]" etc. for arrays, "[[number]]" for arrays of arrays
   const char* description;
   bool required = true;
 };
