@@ -37,6 +37,7 @@ struct AttentionConfig {
   std::optional<uint32_t> rope;        ///< index into ropes; none: no rotation in this layer
   QkNorm qk_norm = QkNorm::kNone;
   bool value_norm = false;             ///< gain-free RMS norm of each value head
+  bool value_is_key = false;           ///< without an attn_v tensor the unrotated, unnormed K is V (gemma4)
   bool output_gate = false;            ///< Q holds [query, gate] per head; the result is multiplied by sigmoid(gate)
   bool sinks = false;
   bool fused_qkv = false;              ///< one tensor attn_qkv: all of Q, then K, then V

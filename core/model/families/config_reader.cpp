@@ -74,9 +74,13 @@ Result<std::optional<std::vector<bool>>> ConfigReader::flags_per_layer(std::stri
   const MetaValue* value = file_.metadata().find(full(key));
   if (value == nullptr) return Out();
   const auto numbers = KVASIR_TRY(file_.metadata().integers(full(key)));
-  if (numbers->size() != layers) return Failure(Code::kCorrupt, "metadata " + full(key) + " has another length than layers");
+  const uint32_t all = KVASIR_TRY(required("block_count", 1, limits_.max_layers));
+  if (numbers->size() != layers && numbers->size() != all) {
+    return Failure(Code::kCorrupt, "metadata " + full(key) + " has " + std::to_string(numbers->size()) + " elements for " +
+                                       std::to_string(layers) + " layers");
+  }
   std::vector<bool> out;
-  for (const int64_t n : *numbers) out.push_back(n != 0);
+  for (size_t i = 0; i < layers; ++i) out.push_back((*numbers)[i] != 0);
   return Out(std::move(out));
 }
 
@@ -99,6 +103,9 @@ Result<ModelConfig> ConfigReader::base(NormKind norm) const {
   config.eps = *eps;
   KVASIR_TRY(read_attention(config));
   KVASIR_TRY(read_feed_forward(config));
+  // Trailing blocks that only predict further tokens (multi-token prediction) are not part of the decoder.
+  const auto all = static_cast<uint32_t>(config.layers.size());
+  config.layers.resize(all - KVASIR_TRY(optional_or("nextn_predict_layers", 0, 0, all - 1)));
   return config;
 }
 
@@ -110,6 +117,7 @@ Result<void> ConfigReader::read_attention(ModelConfig& config) const {
   const bool kv_given = file_.metadata().contains(full("attention.head_count_kv"));
   const auto k_dim = KVASIR_TRY(optional("attention.key_length", 1, limits_.max_head_size));
   const auto v_dim = KVASIR_TRY(optional("attention.value_length", 1, limits_.max_head_size));
+  const auto scale = KVASIR_TRY(positive("attention.scale"));
   for (size_t i = 0; i < n; ++i) {
     AttentionConfig& a = config.layers[i].attention;
     a.heads = heads[i];
@@ -121,7 +129,7 @@ Result<void> ConfigReader::read_attention(ModelConfig& config) const {
     }
     a.k_dim = k_dim.value_or(config.width / a.heads);
     a.v_dim = v_dim.value_or(a.k_dim);
-    a.scale = 1.0F / std::sqrt(static_cast<float>(a.k_dim));
+    a.scale = scale.value_or(1.0F / std::sqrt(static_cast<float>(a.k_dim)));
     if (a.k_dim > limits_.max_head_size) return Failure(Code::kTooLarge, "attention heads are larger than allowed");
     if (a.kv_heads > 0 && a.heads % a.kv_heads != 0) {
       return Failure(Code::kCorrupt, "metadata " + full("attention.head_count_kv") + " = " + std::to_string(a.kv_heads) +
@@ -137,20 +145,27 @@ Result<void> ConfigReader::read_feed_forward(ModelConfig& config) const {
   return {};
 }
 
-Result<RopeConfig> ConfigReader::rope(RopeKind kind, uint32_t default_dims, std::string_view base_key, float default_base) const {
+Result<RopeConfig> ConfigReader::rope(RopeKind kind, uint32_t head_size, const RopeKeys& keys) const {
   RopeConfig rope;
   rope.kind = kind;
-  rope.dims = KVASIR_TRY(optional_or("rope.dimension_count", default_dims, 1, limits_.max_head_size));
-  if (rope.dims % 2 != 0 || rope.dims > default_dims) {
-    return Failure(Code::kCorrupt, "metadata " + full("rope.dimension_count") + " = " + std::to_string(rope.dims) +
-                                       " is odd or above the head size " + std::to_string(default_dims));
+  rope.dims = KVASIR_TRY(optional_or(keys.dims, head_size, 1, limits_.max_head_size));
+  if (rope.dims % 2 != 0 || rope.dims > head_size) {
+    return Failure(Code::kCorrupt, "metadata " + full(keys.dims) + " = " + std::to_string(rope.dims) +
+                                       " is odd or above the head size " + std::to_string(head_size));
   }
-  const float base = KVASIR_TRY(positive(base_key)).value_or(default_base);
-  return scale_rope(std::move(rope), static_cast<double>(base));
+  const auto base = static_cast<double>(KVASIR_TRY(positive(keys.base)).value_or(keys.default_base));
+  rope.inverse_frequency = rope_frequencies(base, rope.dims);
+  if (keys.scaled) {
+    KVASIR_TRY(scale_rope(rope, base));
+    KVASIR_TRY(apply_stored_factors(rope));
+  }
+  for (const float f : rope.inverse_frequency) {
+    if (!std::isfinite(f)) return Failure(Code::kCorrupt, "rope frequencies are not finite");
+  }
+  return rope;
 }
 
-Result<RopeConfig> ConfigReader::scale_rope(RopeConfig rope, double base) const {
-  rope.inverse_frequency = rope_frequencies(base, rope.dims);
+Result<void> ConfigReader::scale_rope(RopeConfig& rope, double base) const {
   const std::string type = KVASIR_TRY(text_or("rope.scaling.type", "none"));
   const auto stored = KVASIR_TRY(positive("rope.scaling.factor"));
   const auto legacy = KVASIR_TRY(positive("rope.scale_linear"));
@@ -167,23 +182,26 @@ Result<RopeConfig> ConfigReader::scale_rope(RopeConfig rope, double base) const 
     rope.inverse_frequency = yarn_frequencies(base, rope.dims, yarn);
     rope.magnitude = yarn_magnitude(yarn.factor) * KVASIR_TRY(number_or("rope.scaling.attn_factor", 1.0F));
   } else if (type != "none" && type != "longrope") {
-    return Failure(Code::kUnsupported, "rope scaling \"" + printable(type) + "\" is not supported (none, linear, yarn, longrope are)");
+    return Failure(Code::kUnsupported,
+                   "rope scaling \"" + printable(type) + "\" is not supported (none, linear, yarn, longrope are)");
   }
+  return {};
+}
+
+Result<void> ConfigReader::apply_stored_factors(RopeConfig& rope) const {
+  const uint32_t pairs = rope.dims / 2;
   if (file_.find("rope_freqs.weight") != nullptr) {
-    const auto divisors = KVASIR_TRY(factors("rope_freqs.weight", rope.dims / 2));
+    const auto divisors = KVASIR_TRY(factors("rope_freqs.weight", pairs));
     rope.inverse_frequency = divide_frequencies(std::move(rope.inverse_frequency), divisors);
   }
   if (file_.find("rope_factors_long.weight") != nullptr) {
     const auto plain = rope.inverse_frequency;
-    rope.inverse_frequency = divide_frequencies(plain, KVASIR_TRY(factors("rope_factors_long.weight", rope.dims / 2)));
-    rope.short_inverse_frequency = divide_frequencies(plain, KVASIR_TRY(factors("rope_factors_short.weight", rope.dims / 2)));
+    rope.inverse_frequency = divide_frequencies(plain, KVASIR_TRY(factors("rope_factors_long.weight", pairs)));
+    rope.short_inverse_frequency = divide_frequencies(plain, KVASIR_TRY(factors("rope_factors_short.weight", pairs)));
     rope.short_context = KVASIR_TRY(required("rope.scaling.original_context_length", 1, UINT32_MAX));
     rope.magnitude = KVASIR_TRY(number_or("rope.scaling.attn_factor", 1.0F));
   }
-  for (const float f : rope.inverse_frequency) {
-    if (!std::isfinite(f)) return Failure(Code::kCorrupt, "rope frequencies are not finite");
-  }
-  return rope;
+  return {};
 }
 
 Result<std::vector<float>> ConfigReader::factors(std::string_view tensor, uint32_t count) const {
@@ -209,6 +227,18 @@ Result<ModelConfig> ConfigReader::rotary_base(NormKind norm, RopeKind kind) cons
   }
   config.ropes.push_back(KVASIR_TRY(rope(kind, config.layers[0].attention.k_dim)));
   return config;
+}
+
+Result<std::vector<bool>> ConfigReader::windowed_layers(const ModelConfig& config, uint32_t period) const {
+  const size_t n = config.layers.size();
+  const MetaValue* pattern = file_.metadata().find(full("attention.sliding_window_pattern"));
+  if (pattern != nullptr && std::holds_alternative<MetaArray>(*pattern)) {
+    return *KVASIR_TRY(flags_per_layer("attention.sliding_window_pattern", n));
+  }
+  period = KVASIR_TRY(optional_or("attention.sliding_window_pattern", period, 1, limits_.max_layers));
+  std::vector<bool> out(n);
+  for (size_t i = 0; i < n; ++i) out[i] = (i + 1) % period != 0;
+  return out;
 }
 
 Result<void> ConfigReader::read_experts(ModelConfig& config, uint32_t first) const {

@@ -10,6 +10,14 @@
 
 namespace kvasir {
 
+/// Where a rotary table's numbers are, for families with more than one table.
+struct RopeKeys {
+  std::string_view base = "rope.freq_base";
+  float default_base = 10000.0F;
+  std::string_view dims = "rope.dimension_count";
+  bool scaled = true;  ///< rope.scaling.* and stored factors apply
+};
+
 class ConfigReader {
  public:
   ConfigReader(const ModelFile& file, const ModelLimits& limits, std::string architecture)
@@ -36,11 +44,12 @@ class ConfigReader {
 
   /// Sizes, norm epsilon, attention and dense feed-forward of every layer, context, vocabulary. No rotary table yet.
   Result<ModelConfig> base(NormKind norm) const;
-  /// rope.* keys and rope_freqs.weight as one table.
-  Result<RopeConfig> rope(RopeKind kind, uint32_t default_dims, std::string_view base_key = "rope.freq_base",
-                          float default_base = 10000.0F) const;
+  /// One table for heads of `head_size`, of which the leading dimension_count dims rotate.
+  Result<RopeConfig> rope(RopeKind kind, uint32_t head_size, const RopeKeys& keys = {}) const;
   /// base() with one table of `kind` in every layer.
   Result<ModelConfig> rotary_base(NormKind norm, RopeKind kind) const;
+  /// Window in some layers: a stored pattern, else all but every `period`-th layer. `window` 0: none anywhere.
+  Result<std::vector<bool>> windowed_layers(const ModelConfig& config, uint32_t period) const;
   /// Turns every layer from `first` on into a mixture of experts.
   Result<void> read_experts(ModelConfig& config, uint32_t first = 0) const;
 
@@ -48,7 +57,8 @@ class ConfigReader {
   std::string full(std::string_view key) const { return architecture_ + "." + std::string(key); }
   Result<void> read_attention(ModelConfig& config) const;
   Result<void> read_feed_forward(ModelConfig& config) const;
-  Result<RopeConfig> scale_rope(RopeConfig rope, double base) const;
+  Result<void> scale_rope(RopeConfig& rope, double base) const;
+  Result<void> apply_stored_factors(RopeConfig& rope) const;
   Result<std::vector<float>> factors(std::string_view tensor, uint32_t count) const;
 
   const ModelFile& file_;

@@ -21,7 +21,8 @@ class Attention final : public Sublayer {
     } else {
       KVASIR_TRY(plan_projection(q_, scope, "attn_q", q_rows, width));
       KVASIR_TRY(plan_projection(k_, scope, "attn_k", k_rows, width));
-      KVASIR_TRY(plan_projection(v_, scope, "attn_v", v_rows, width));
+      const bool has_values = !c_.value_is_key || scope.plan.contains(scope.weight("attn_v"));
+      KVASIR_TRY(plan_projection(v_, scope, has_values ? "attn_v" : "attn_k", v_rows, width));
     }
     KVASIR_TRY(plan_projection(out_, scope, "attn_output", width, uint64_t{c_.heads} * c_.v_dim));
     KVASIR_TRY(plan_norms(scope));
