@@ -1,6 +1,8 @@
 #include "core/text/merge_table.h"
 
-#include <array>
+#include <algorithm>
+#include <span>
+#include <string_view>
 
 namespace kvasir::text {
 
@@ -9,6 +11,15 @@ void MergeTable::insert(uint64_t key, uint32_t rank) noexcept {
   while (slots_[at] != kEmpty && slots_[at] >> kRankBits != key) at = (at + 1) & mask_;
   slots_[at] = key << kRankBits | rank;
 }
+
+namespace {
+
+Failure complain(size_t rank, std::string_view merge, const std::string& what) {
+  return Failure{Code::kCorrupt, "tokenizer.ggml.merges[" + std::to_string(rank) + "] " + quote_token(merge) + " " + what +
+                                     "; the vocabulary is damaged, convert the model again"};
+}
+
+}  // namespace
 
 Result<MergeTable> MergeTable::create(const std::vector<std::string>& merges, const TokenTable& table) {
   if (merges.size() > kMaxMerges) {
@@ -24,24 +35,35 @@ Result<MergeTable> MergeTable::create(const std::vector<std::string>& merges, co
   out.slots_.assign(table_slots(merges.size(), 60), kEmpty);
   out.mask_ = out.slots_.size() - 1;
   out.joined_.reserve(merges.size());
-  std::string joined;
-  for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const std::string_view merge = merges[rank];
-    const auto complain = [&](const std::string& what) {
-      return Failure{Code::kCorrupt, "tokenizer.ggml.merges[" + std::to_string(rank) + "] " + quote_token(merge) + " " + what +
-                                         "; the vocabulary is damaged, convert the model again"};
-    };
-    const size_t space = merge.find(' ', 1);
-    if (space == std::string_view::npos || space + 1 == merge.size() || merge.find(' ', space + 1) != std::string_view::npos) {
-      return complain("is not two tokens with one space between");
+  constexpr size_t kBlock = 256;
+  std::vector<std::string> joined(kBlock);
+  std::vector<std::string_view> names(3 * kBlock);
+  std::vector<TokenId> ids(3 * kBlock);
+  for (size_t first = 0; first < merges.size(); first += kBlock) {
+    const size_t count = std::min(kBlock, merges.size() - first);
+    for (size_t i = 0; i < count; ++i) {
+      const std::string_view merge = merges[first + i];
+      const size_t space = merge.find(' ', 1);
+      if (space == std::string_view::npos || space + 1 == merge.size() || merge.find(' ', space + 1) != std::string_view::npos) {
+        return complain(first + i, merge, "is not two tokens with one space between");
+      }
+      names[3 * i] = merge.substr(0, space);
+      names[3 * i + 1] = merge.substr(space + 1);
+      joined[i].assign(names[3 * i]).append(names[3 * i + 1]);
+      names[3 * i + 2] = joined[i];
     }
-    const std::array<std::string_view, 2> sides = {merge.substr(0, space), merge.substr(space + 1)};
-    joined.assign(sides[0]).append(sides[1]);
-    const std::array<TokenId, 3> ids = {table.find(sides[0]), table.find(sides[1]), table.find(joined)};
-    if (ids[0] < 0 || ids[1] < 0) return complain("names " + quote_token(sides[ids[0] < 0 ? 0 : 1]) + ", which is no token");
-    if (ids[2] < 0) return complain("makes " + quote_token(joined) + ", which is no token");
-    out.joined_.push_back(ids[2]);
-    if (table.in_text(ids[2])) out.insert(key_of(ids[0], ids[1]), static_cast<uint32_t>(rank));
+    table.find_many(std::span(names).first(3 * count), ids);
+    for (size_t i = 0; i < count; ++i) {
+      for (size_t side = 0; side < 3; ++side) {
+        if (ids[3 * i + side] >= 0) continue;
+        return complain(first + i, merges[first + i], (side < 2 ? "names " : "makes ") + quote_token(names[3 * i + side]) + ", which is no token");
+      }
+      __builtin_prefetch(&out.slots_[out.slot_of(key_of(ids[3 * i], ids[3 * i + 1]))], 1);
+    }
+    for (size_t i = 0; i < count; ++i) {
+      out.joined_.push_back(ids[3 * i + 2]);
+      if (table.in_text(ids[3 * i + 2])) out.insert(key_of(ids[3 * i], ids[3 * i + 1]), static_cast<uint32_t>(first + i));
+    }
   }
   return out;
 }

@@ -326,7 +326,7 @@ inline size_t scan_numbers3(const char* p, const char* end, ScanContext& context
 }
 
 /// Groups of three digits counted from the right end of a run of `Set`, the first group shorter.
-/// AtWordEnd: only where the run ends at \b, as in \d{1,3}(?=(?:\d{3})*\b). FullOnly: no shorter group.
+/// AtWordEnd: only where the run ends at \b (to Oniguruma fractions and superscripts of Latin-1 are word characters), as in \d{1,3}(?=(?:\d{3})*\b). FullOnly: no shorter group.
 template <CategorySet Set, bool AtWordEnd, bool FullOnly>
 size_t scan_digit_groups(const char* p, const char* end, ScanContext& context) {
   const Unit first = unit_at(p, end, context.basic_plane);
@@ -344,7 +344,7 @@ size_t scan_digit_groups(const char* p, const char* end, ScanContext& context) {
   }
   if (AtWordEnd && context.counted_until < end) {
     const Unit after = unit_at(context.counted_until, end, context.basic_plane);
-    if (after.in(kLetters | kMarks | set_of(kNl) | set_of(kPc))) return 0;
+    if (after.in(kLetters | kMarks | set_of(kNl) | set_of(kPc)) || (after.code_point < 0x100 && after.in(kNumbers))) return 0;
   }
   const size_t short_group = context.counted_left % 3;
   if (FullOnly && short_group != 0) {

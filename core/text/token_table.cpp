@@ -149,8 +149,9 @@ Result<void> TokenTable::index(const TokenizerLimits& limits) {
   return {};
 }
 
-TokenId TokenTable::find(std::string_view text) const noexcept {
-  const uint64_t hash = hash_bytes(text, seed_);
+TokenId TokenTable::find(std::string_view text) const noexcept { return find_hashed(text, hash_bytes(text, seed_)); }
+
+TokenId TokenTable::find_hashed(std::string_view text, uint64_t hash) const noexcept {
   const size_t mask = slots_.size() - 1;
   for (size_t at = hash & mask; slots_[at] != 0; at = (at + 1) & mask) {
     if (slots_[at] >> 32 != hash >> 32) continue;
@@ -158,6 +159,23 @@ TokenId TokenTable::find(std::string_view text) const noexcept {
     if (texts_[id] == text) return static_cast<TokenId>(id);
   }
   return -1;
+}
+
+void TokenTable::find_many(std::span<const std::string_view> texts, std::span<TokenId> ids) const {
+  constexpr size_t kBlock = 48;
+  const size_t mask = slots_.size() - 1;
+  std::array<uint64_t, kBlock> hashes{};
+  for (size_t first = 0; first < texts.size(); first += kBlock) {
+    const size_t count = std::min(kBlock, texts.size() - first);
+    for (size_t i = 0; i < count; ++i) {
+      hashes[i] = hash_bytes(texts[first + i], seed_);
+      __builtin_prefetch(&slots_[hashes[i] & mask]);
+    }
+    for (size_t i = 0; i < count; ++i) {
+      if (const uint64_t slot = slots_[hashes[i] & mask]; slot != 0) __builtin_prefetch(&texts_[(slot & UINT32_MAX) - 1]);
+    }
+    for (size_t i = 0; i < count; ++i) ids[first + i] = find_hashed(texts[first + i], hashes[i]);
+  }
 }
 
 Result<void> TokenTable::spell_bytes(TokenSpelling spelling) {

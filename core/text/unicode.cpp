@@ -101,19 +101,32 @@ void append_utf8(uint32_t c, std::string& out) {
   }
 }
 
-bool quick_check_nfc(std::string_view text) noexcept {
-  const uint8_t* table = CharTable::shared().basic_plane();
-  const char* const end = text.data() + text.size();
-  for (const char* p = text.data(); p < end;) {
-    if (static_cast<uint8_t>(*p) < 0xCC) {  // below U+0300 everything is in NFC
+namespace {
+
+/// From p on: the end of what is surely in NFC. Every character before it that can begin a composition is a boundary,
+/// and the last of these comes back in `boundary` (p if there is none).
+const char* skip_nfc(const char* p, const char* end, const uint8_t* table, const char*& boundary) noexcept {
+  boundary = p;
+  while (p < end) {
+    if (static_cast<uint8_t>(*p) < 0xCC) {  // below U+0300 everything is in NFC, and nothing joins what is before it
+      boundary = (static_cast<uint8_t>(*p) & 0xC0u) == 0x80u ? boundary : p;
       ++p;
       continue;
     }
     const Unit unit = unit_at(p, end, table);
-    if ((unit.bits & kNotNfcYes) != 0) return false;
+    if ((unit.bits & kNotNfcYes) != 0) return p;
+    boundary = p;
     p += unit.bytes;
   }
-  return true;
+  return end;
+}
+
+}  // namespace
+
+bool quick_check_nfc(std::string_view text) noexcept {
+  const char* boundary = nullptr;
+  const char* const end = text.data() + text.size();
+  return skip_nfc(text.data(), end, CharTable::shared().basic_plane(), boundary) == end;
 }
 
 namespace {
@@ -146,25 +159,35 @@ void compose_into(std::vector<utf8proc_int32_t>& points, std::string& out) {
 }  // namespace
 
 std::string to_nfc(std::string_view text) {
+  const uint8_t* table = CharTable::shared().basic_plane();
   std::string out;
   out.reserve(text.size());
   std::vector<utf8proc_int32_t> points;
   const char* const end = text.data() + text.size();
-  for (const char* p = text.data(); p < end;) {
-    const Unit unit = decode_at(p, end);
-    if (unit.code_point == 0xFFFD && unit.bytes == 1) {  // not UTF-8: nothing composes across it
-      compose_into(points, out);
-      out.push_back(*p);
-    } else {
+  const char* p = text.data();
+  while (p < end) {
+    const char* boundary = p;
+    const char* const stop = skip_nfc(p, end, table, boundary);
+    if (stop == end) boundary = end;
+    out.append(p, boundary);
+    // From the boundary up to the next character that surely begins anew, all is decomposed and composed again.
+    for (p = boundary; p < end;) {
+      const Unit unit = unit_at(p, end, table);
+      if (p > stop && (unit.bits & kNotNfcYes) == 0) break;
+      if (unit.code_point == 0xFFFD && unit.bytes == 1) {  // not UTF-8: nothing composes across it
+        compose_into(points, out);
+        out.push_back(*p++);
+        continue;
+      }
       std::array<utf8proc_int32_t, 32> buffer{};
-      int boundary = 0;
+      int unused = 0;
       const utf8proc_ssize_t count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(unit.code_point), buffer.data(),
-                                                             buffer.size(), UTF8PROC_DECOMPOSE, &boundary);
+                                                             buffer.size(), UTF8PROC_DECOMPOSE, &unused);
       for (utf8proc_ssize_t i = 0; i < count; ++i) points.push_back(buffer[static_cast<size_t>(i)]);
+      p += unit.bytes;
     }
-    p += unit.bytes;
+    compose_into(points, out);
   }
-  compose_into(points, out);
   return out;
 }
 

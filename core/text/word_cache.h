@@ -1,8 +1,11 @@
-// Words met before and their ids: a fixed direct-mapped table, so that the common words of a text are merged once.
+// Words met before and their ids: a table of pairs of slots that grows with use to a fixed size, so that the common words
+// of a text are merged once.
 // One cache belongs to one encode() at a time; what it holds only depends on the vocabulary.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <span>
@@ -18,7 +21,8 @@ class WordCache {
  public:
   static constexpr size_t kMaxWordBytes = 22;
   static constexpr size_t kMaxIds = 9;
-  static constexpr size_t kSlots = 8192;  ///< 64 bytes each: 512 KiB
+  static constexpr size_t kFirstSlots = 512;  ///< 64 bytes each: 32 KiB
+  static constexpr size_t kMostSlots = 32768;  ///< 2 MiB
 
   /// A word as a table key: its bytes and its length in three machine words.
   struct Key {
@@ -44,19 +48,20 @@ class WordCache {
     return {w[0], w[1], w[2] | uint64_t{word.size()} << 56};
   }
 
-  WordCache() : slots_(kSlots) {}
+  WordCache() : slots_(kFirstSlots) {}
 
   /// The ids of the word, if it is known.
   std::span<const TokenId> find(const Key& key) const noexcept {
-    const Slot& slot = slots_[slot_of(key)];
-    return slot.key == key ? std::span<const TokenId>(slot.ids.data(), slot.count) : std::span<const TokenId>();
+    const Slot* slot = &slots_[pair_of(key)];
+    if (slot->key != key && (++slot)->key != key) return {};
+    return {slot->ids.data(), slot->count};
   }
-  void keep(const Key& key, std::span<const TokenId> ids) noexcept {
+  void keep(const Key& key, std::span<const TokenId> ids) {
     if (ids.empty() || ids.size() > kMaxIds) return;
-    Slot& slot = slots_[slot_of(key)];
-    slot.key = key;
-    slot.count = static_cast<uint32_t>(ids.size());
+    if (++kept_ > slots_.size() && slots_.size() < kMostSlots) grow();
+    Slot slot{key, static_cast<uint32_t>(ids.size())};
     std::copy(ids.begin(), ids.end(), slot.ids.begin());
+    put(slot);
   }
 
  private:
@@ -66,10 +71,26 @@ class WordCache {
     std::array<TokenId, kMaxIds> ids{};
   };
   static_assert(sizeof(Slot) == 64);
-  static size_t slot_of(const Key& key) noexcept {
-    return fold_multiply(key.a ^ kMixA, key.b ^ (key.c * kMixB)) & (kSlots - 1);
+  /// Index of the first of two slots that may hold the key.
+  size_t pair_of(const Key& key) const noexcept {
+    return fold_multiply(key.a ^ kMixA, key.b ^ std::rotl(key.c, 29) ^ kMixB) & (slots_.size() - 2);
   }
-  std::vector<Slot> slots_;
+  /// The newest is first of its pair, the one before second.
+  void put(const Slot& slot) noexcept {
+    Slot* const pair = &slots_[pair_of(slot.key)];
+    pair[1] = pair[0];
+    pair[0] = slot;
+  }
+  void grow() {
+    std::vector<Slot> old(slots_.size() * 4);
+    old.swap(slots_);
+    kept_ = 0;
+    for (const Slot& slot : old) {
+      if (slot.count != 0) put(slot);
+    }
+  }
+  std::vector<Slot> slots_;  ///< a power of two
+  size_t kept_ = 0;          ///< since the last growth
 };
 
 }  // namespace kvasir::text

@@ -8,6 +8,16 @@
 namespace kvasir::test {
 namespace {
 
+void check_cases(const Tokenizer& tokenizer, const std::vector<TokenCase>& cases) {
+  REQUIRE(!cases.empty());
+  for (const TokenCase& c : cases) {
+    const auto got = tokenizer.encode(c.text, {.add_special = c.add_special, .parse_special = c.special});
+    REQUIRE(got);
+    INFO("text: " << c.text);
+    CHECK(got->ids == c.ids);
+  }
+}
+
 void check_vocab_pair(const char* name) {
   const auto gguf = KVASIR_NEEDS(shared_data("vocab/ggml-vocab-" + std::string(name) + ".gguf"));
   check_cases(*load_tokenizer(gguf), read_inp_out(gguf));

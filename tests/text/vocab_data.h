@@ -12,7 +12,7 @@ namespace kvasir::test {
 
 /// The tokenizer.* keys of a GGUF file. Throws std::runtime_error on anything unexpected: test data only.
 VocabularyData read_vocabulary(const std::filesystem::path& gguf);
-/// Creates or fails the test.
+/// Throws std::runtime_error with the message if it cannot be made.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& gguf);
 
 struct TokenCase {
@@ -27,8 +27,5 @@ std::vector<TokenCase> read_token_cases(const std::filesystem::path& jsonl);
 std::vector<TokenCase> read_inp_out(const std::filesystem::path& gguf);
 std::string sha256_of_ids(const std::vector<TokenId>& ids);
 std::string json_string_field(const std::filesystem::path& json, const std::string& field);
-
-/// Encodes every case; counts it and reports the text and both lists where they differ.
-void check_cases(const Tokenizer& tokenizer, const std::vector<TokenCase>& cases);
 
 }  // namespace kvasir::test

@@ -1,0 +1,93 @@
+// Measures tokenizers, and prints ids for comparison with others. Not a test: run it by hand.
+//   bench_tokenizer VOCAB.gguf TEXTFILE [ROUNDS]    time to create, encode and decode speed (median of ROUNDS, processor time)
+//   bench_tokenizer ids VOCAB.gguf [PRE] < lines of hex   one line of ids for each line of hex-encoded text, if PRE is
+//                                                    given with that pre-tokenizer
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <functional>
+#include <iostream>
+#include <string>
+
+#include "core/text/tokenizer.h"
+#include "tests/support/data.h"
+#include "tests/text/vocab_data.h"
+
+namespace {
+
+using kvasir::TokenId;
+using kvasir::Tokenizer;
+
+/// Processor time: what else runs on the machine takes time from us, but not this one.
+double processor_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+double seconds(const std::function<void()>& work) {
+  const double begin = processor_seconds();
+  work();
+  return processor_seconds() - begin;
+}
+
+double median_seconds(int rounds, const std::function<void()>& work) {
+  std::vector<double> times;
+  for (int i = 0; i < rounds; ++i) times.push_back(seconds(work));
+  std::sort(times.begin(), times.end());
+  return times[times.size() / 2];
+}
+
+int print_ids(const Tokenizer& tokenizer) {
+  for (std::string line; std::getline(std::cin, line);) {
+    std::string text;
+    for (size_t i = 0; i + 1 < line.size(); i += 2) {
+      text.push_back(static_cast<char>(std::stoi(line.substr(i, 2), nullptr, 16)));
+    }
+    const auto encoded = tokenizer.encode(text, {.parse_special = true});
+    if (!encoded) return 1;
+    for (const TokenId id : encoded->ids) std::printf("%d ", id);
+    std::printf("\n");
+  }
+  return 0;
+}
+
+int measure(const std::string& vocabulary, const std::string& file, int rounds) {
+  const auto data = kvasir::test::read_vocabulary(vocabulary);
+  std::unique_ptr<Tokenizer> tokenizer;
+  std::vector<double> loads;
+  for (int i = 0; i < 5; ++i) {
+    auto copy = data;
+    loads.push_back(seconds([&] { tokenizer = std::move(*Tokenizer::create(std::move(copy))); }));
+  }
+  std::sort(loads.begin(), loads.end());
+  const double load = loads[2];
+  const std::string text = kvasir::test::read_file(file);
+  size_t ids = 0;
+  const double encode = median_seconds(rounds, [&] { ids = tokenizer->encode(text, {})->ids.size(); });
+  const auto encoded = *tokenizer->encode(text, {});
+  size_t bytes = 0;
+  const double decode = median_seconds(rounds, [&] { bytes = tokenizer->decode(encoded.ids, true)->size(); });
+  const double mb = static_cast<double>(text.size()) / 1e6;
+  std::printf("%s: create %.1f ms; %zu tokens; encode %.1f MB/s, %.2f Mtok/s; decode %.0f MB/s (%zu bytes)\n",
+              vocabulary.c_str(), load * 1e3, ids, mb / encode, static_cast<double>(ids) / encode / 1e6, mb / decode, bytes);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc >= 3 && std::string(argv[1]) == "ids") {
+    auto data = kvasir::test::read_vocabulary(argv[2]);
+    if (argc > 3) data.pre = argv[3];
+    auto made = Tokenizer::create(std::move(data));
+    if (!made) std::fprintf(stderr, "%s\n", made.error().message.c_str());
+    return made ? print_ids(**made) : 1;
+  }
+  if (argc < 3) {
+    std::fprintf(stderr, "bench_tokenizer VOCAB.gguf TEXTFILE [ROUNDS]\nbench_tokenizer ids VOCAB.gguf < hex\n");
+    return 64;
+  }
+  return measure(argv[1], argv[2], argc > 3 ? std::atoi(argv[3]) : 9);
+}
