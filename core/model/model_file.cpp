@@ -2,10 +2,12 @@
 
 #include "backends/reference/dequantise.h"
 #include "core/model/gguf_reader.h"
+#include "core/model/hf/hf_folder.h"
 
 namespace kvasir {
 
 Result<std::unique_ptr<ModelFile>> ModelFile::open(const std::string& path, const ModelLimits& limits) {
+  if (is_hf_folder(path)) return open_hf_folder(path, limits);
   return read_gguf(KVASIR_TRY(FileSource::open(path)), limits);
 }
 

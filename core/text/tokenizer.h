@@ -30,6 +30,12 @@ struct VocabularyData {
   std::vector<std::string> merges;    ///< "left right"
   std::optional<int64_t> bos, eos, eot, eom, unk, sep, pad, mask, fim_prefix, fim_suffix, fim_middle;
   std::optional<bool> add_bos, add_eos, add_space_prefix, remove_extra_whitespaces;
+  // The other forms: whole files of a Hugging Face folder. If tokenizer_json or sentencepiece_model is not empty, it is
+  // the vocabulary and the fields above are empty; tokenizer_config_json then says bos, eos and their policy.
+  std::string tokenizer_json;
+  std::string sentencepiece_model;
+  std::string tokenizer_config_json;
+  std::vector<int64_t> end_ids;  ///< end-of-generation ids that config.json or generation_config.json name
 };
 
 /// Bounds on what a vocabulary may contain (reliability.md C1). Printed by `doctor`.

@@ -6,12 +6,14 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 #include <nlohmann/json.hpp>
 
 #include "backends/registry.h"
 #include "core/model/model.h"
+#include "tests/model/temporary_folder.h"
 #include "tests/support/data.h"
 
 using namespace kvasir;
@@ -19,24 +21,6 @@ using namespace kvasir::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-/// A folder that goes away with the test.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string pattern = (fs::temp_directory_path() / "kvasir-model-XXXXXX").string();
-    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-    path_ = pattern;
-  }
-  ~TemporaryFolder() {
-    std::error_code ec;
-    fs::remove_all(path_, ec);
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 /// Describes, loads, and computes one token; the first error on the way.
 Result<void> use(const std::string& path) {

@@ -45,8 +45,23 @@ void Runner::reset() {
   for (uint32_t s = 0; s < options_.sequences; ++s) must(pool_->zero_state(s));
 }
 
+std::vector<std::vector<PageId>> Runner::pages_of(uint32_t sequence) const {
+  const uint32_t count = (options_.context + kPageTokens - 1) / kPageTokens;
+  std::vector<PageId> pages(count);
+  // Out of order, so that nothing may depend on neighbouring pages.
+  for (uint32_t i = 0; i < count; ++i) pages[i] = sequence * count + (count - 1 - i);
+  std::vector<std::vector<PageId>> groups(pool_->spec().group_pages.size(), pages);
+  if (!options_.drop_window_pages) return groups;
+  const auto windows = model_->group_windows();
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (windows[g] == 0 || lengths_[sequence] + 1 <= windows[g]) continue;
+    const uint32_t first_needed = lengths_[sequence] + 1 - windows[g];
+    for (uint32_t i = 0; i < first_needed / kPageTokens; ++i) groups[g][i] = kNoPage;
+  }
+  return groups;
+}
+
 std::vector<float> Runner::step(std::span<const Piece> pieces) {
-  const uint32_t per_sequence = (options_.context + kPageTokens - 1) / kPageTokens;
   StepLayout layout;
   std::vector<TokenId> tokens;
   for (const Piece& piece : pieces) {
@@ -55,10 +70,7 @@ std::vector<float> Runner::step(std::span<const Piece> pieces) {
     rows.n_rows = static_cast<uint32_t>(piece.tokens.size());
     rows.first_position = rows.first_slot = lengths_[piece.sequence];
     rows.state_slot = piece.sequence;
-    std::vector<PageId> pages(per_sequence);
-    // Out of order, so that nothing may depend on neighbouring pages.
-    for (uint32_t i = 0; i < per_sequence; ++i) pages[i] = piece.sequence * per_sequence + (per_sequence - 1 - i);
-    rows.pages.assign(pool_->spec().group_pages.size(), pages);
+    rows.pages = pages_of(piece.sequence);
     lengths_[piece.sequence] += rows.n_rows;
     layout.rows += rows.n_rows;
     tokens.insert(tokens.end(), piece.tokens.begin(), piece.tokens.end());

@@ -18,6 +18,7 @@ struct RunnerOptions {
   uint32_t sequences = 1;
   uint32_t context = 256;  ///< per sequence
   uint32_t max_rows = 256;
+  bool drop_window_pages = false;  ///< pages that a window no longer reaches are kNoPage
 };
 
 /// Tokens of one sequence in a step.
@@ -39,6 +40,8 @@ class Runner {
   uint32_t vocab() const { return model_->description().vocab_size; }
 
  private:
+  std::vector<std::vector<PageId>> pages_of(uint32_t sequence) const;
+
   RunnerOptions options_;
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<Model> model_;

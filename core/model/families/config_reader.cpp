@@ -84,6 +84,18 @@ Result<std::optional<std::vector<bool>>> ConfigReader::flags_per_layer(std::stri
   return Out(std::move(out));
 }
 
+Result<uint32_t> ConfigReader::vocabulary_size() const {
+  const auto* tokens = KVASIR_TRY(file_.metadata().strings("tokenizer.ggml.tokens"));
+  if (tokens == nullptr) {
+    // A folder's vocabulary is in its tokenizer files, often with fewer tokens than the embedding has rows.
+    const auto rows = KVASIR_TRY(optional("vocab_size", 1, static_cast<uint32_t>(limits_.max_vocab)));
+    if (rows) return *rows;
+  }
+  if (tokens == nullptr || tokens->empty()) return Failure(Code::kCorrupt, "the file has no vocabulary (tokenizer.ggml.tokens)");
+  if (tokens->size() > limits_.max_vocab) return Failure(Code::kTooLarge, "the vocabulary has more tokens than allowed");
+  return static_cast<uint32_t>(tokens->size());
+}
+
 Result<ModelConfig> ConfigReader::base(NormKind norm) const {
   ModelConfig config;
   config.architecture = architecture_;
@@ -92,10 +104,7 @@ Result<ModelConfig> ConfigReader::base(NormKind norm) const {
   config.layers.resize(KVASIR_TRY(required("block_count", 1, limits_.max_layers)));
   const uint32_t promised = KVASIR_TRY(required("context_length", 1, UINT32_MAX));
   config.max_context = std::min(promised, limits_.max_context);
-  const auto* tokens = KVASIR_TRY(file_.metadata().strings("tokenizer.ggml.tokens"));
-  if (tokens == nullptr || tokens->empty()) return Failure(Code::kCorrupt, "the file has no vocabulary (tokenizer.ggml.tokens)");
-  if (tokens->size() > limits_.max_vocab) return Failure(Code::kTooLarge, "the vocabulary has more tokens than allowed");
-  config.vocab = static_cast<uint32_t>(tokens->size());
+  config.vocab = KVASIR_TRY(vocabulary_size());
   const char* eps_key = norm == NormKind::kRms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon";
   const auto eps = KVASIR_TRY(number(eps_key));
   if (!eps) return Failure(Code::kCorrupt, "metadata " + full(eps_key) + " is missing");

@@ -54,6 +54,7 @@ class ConfigReader {
   Result<void> read_experts(ModelConfig& config, uint32_t first = 0) const;
 
  private:
+  Result<uint32_t> vocabulary_size() const;
   std::string full(std::string_view key) const { return architecture_ + "." + std::string(key); }
   Result<void> read_attention(ModelConfig& config) const;
   Result<void> read_feed_forward(ModelConfig& config) const;
