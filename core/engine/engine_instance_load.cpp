@@ -75,6 +75,10 @@ void EngineInstance::on_loaded(Result<std::shared_ptr<LoadedModel>> loaded) {
     if (!requests_.empty()) start_load();
     return;
   }
+  if (!loaded && loaded.error().code == Code::kCancelled) {  // the pool shuts down
+    while (!requests_.empty()) cancel(requests_.begin());
+    return;
+  }
   auto ready = loaded ? set_up(std::move(*loaded)) : Result<void>(Failure(std::move(loaded).error()));
   if (!ready) {
     const Error error = with_file(ready.error(), key_.model);

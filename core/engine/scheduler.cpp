@@ -73,8 +73,11 @@ void Scheduler::admit_waiting(StepPlan& plan) {
   while (!waiting_.empty()) {
     const SeqId id = *waiting_.begin();
     Sequence& sequence = sequences_.at(id);
+    // Rows that want logits are computed even where their KV is known.
+    std::span<const TokenId> reusable = sequence.tokens;
+    if (!sequence.generates && sequence.logits_from < reusable.size()) reusable = reusable.first(sequence.logits_from + 1);
     const auto fits = [&] {
-      return running_.size() < limits_.max_sequences && kv_.open(sequence.table, sequence.tokens, sequence.max_tokens);
+      return running_.size() < limits_.max_sequences && kv_.open(sequence.table, reusable, sequence.max_tokens);
     };
     bool open = fits();
     while (!open && preempt_one()) open = fits();
