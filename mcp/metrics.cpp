@@ -121,7 +121,7 @@ std::string Metrics::text(const rpc::Server::Stats& server, size_t pending_calls
   single(out, "kvasir_in_flight_requests", "gauge", "Requests on stdio, WebSocket and /rpc without an answer yet.",
          server.in_flight);
   single(out, "kvasir_outbox_bytes", "gauge", "Bytes that wait for slow readers.", server.outbox_bytes);
-  single(out, "kvasir_requests_total", "counter", "Messages taken in.", server.requests);
+  single(out, "kvasir_requests_total", "counter", "Messages on stdio, WebSocket and /rpc.", server.requests);
   single(out, "kvasir_refused_total", "counter", "Connections and messages refused.", server.refused);
   return out;
 }

@@ -154,7 +154,8 @@ class Player {
     if (message.contains("params") && message["params"].is_object()) {
       const Json& params = message["params"];
       if (params.contains("_meta") && params["_meta"].is_object() &&
-          params["_meta"].contains("io.modelcontextprotocol/protocolVersion"))
+          params["_meta"].contains("io.modelcontextprotocol/protocolVersion") &&
+          (method != "initialize" || params["_meta"]["io.modelcontextprotocol/protocolVersion"] == "2026-07-28"))
         version = "2026-07-28";
       if (method == "initialize" && version != "2026-07-28" && params.contains("protocolVersion") &&
           params["protocolVersion"].is_string())
@@ -164,17 +165,22 @@ class Player {
       if (params.contains("_meta") && params["_meta"].is_object() && params["_meta"].contains("progressToken"))
         versions_[params["_meta"]["progressToken"].dump()] = version;
     }
-    if (message.contains("id")) methods_[message["id"].dump()] = {method, version};
+    if (!message.contains("id")) return;
+    std::string tool;
+    if (method == "tools/call" && message.contains("params")) tool = message["params"].value("name", "");
+    requests_[message["id"].dump()] = {method, version, tool};
   }
 
   void record(std::vector<Json>& said) {
     for (const auto& text : std::exchange(heard_, {})) {
       const Json message = Json::parse(text);
       if (!message.is_object() || transcript_.protocol != "mcp") continue;
-      Json entry{{"transcript", transcript_.name}, {"message", message}, {"version", legacy_version_}, {"method", ""}};
-      if (message.contains("id") && methods_.contains(message["id"].dump())) {
-        entry["method"] = methods_[message["id"].dump()].first;
-        entry["version"] = methods_[message["id"].dump()].second;
+      Json entry{{"transcript", transcript_.name}, {"message", message}, {"version", legacy_version_}, {"method", ""}, {"tool", ""}};
+      if (message.contains("id") && requests_.contains(message["id"].dump())) {
+        const Asked& asked = requests_[message["id"].dump()];
+        entry["method"] = asked.method;
+        entry["version"] = asked.version;
+        entry["tool"] = asked.tool;
       } else if (message.contains("params") && message["params"].contains("progressToken")) {
         entry["version"] = versions_[message["params"]["progressToken"].dump()];
       } else if (message.value("method", "") == "notifications/subscriptions/acknowledged") {
@@ -190,7 +196,10 @@ class Player {
   std::unique_ptr<mcp::Host> host_;
   std::unique_ptr<MemoryConnection> connection_;
   std::string legacy_version_ = "2025-11-25";
-  std::map<std::string, std::pair<std::string, std::string>> methods_;
+  struct Asked {
+    std::string method, version, tool;
+  };
+  std::map<std::string, Asked> requests_;  // by the id's JSON text
   std::map<std::string, std::string> versions_;
   std::vector<std::string> heard_;
 };
