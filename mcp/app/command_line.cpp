@@ -153,7 +153,7 @@ std::variant<CommandLine, HelpText, Misuse> parse_command_line(const std::vector
         "  kvasir serve --port 8080        (HTTP and WebSocket)\n  kvasir doctor                   (what works here, and why not)");
     for (const OptionSpec* option : common) add_option(parser, parser.app, *option, "Common options");
     for (const CommandSpec& command : commands) add_command(parser, command);
-    if (arguments.empty()) return HelpText{parser.app.help()};
+    if (arguments.empty()) return HelpText{parser.app.help() + "\n"};
     // What follows `--` is text; this CLI11 loses its order in a subcommand, so it is not asked.
     const auto mark = std::find(arguments.begin(), arguments.end(), "--");
     std::vector<std::string> reversed(arguments.begin(), mark);
@@ -165,7 +165,7 @@ std::variant<CommandLine, HelpText, Misuse> parse_command_line(const std::vector
     if (line.arguments.size() > 1 && !line.command->positional_many) return Misuse{"too many arguments: " + line.arguments.back()};
     return line;
   } catch (const CLI::CallForHelp&) {
-    return HelpText{chosen(parser.app)->help()};
+    return HelpText{chosen(parser.app)->help() + "\n"};
   } catch (const CLI::CallForAllHelp&) {
     return HelpText{parser.app.help("", CLI::AppFormatMode::All)};
   } catch (const CLI::CallForVersion& e) {

@@ -12,6 +12,7 @@
 #include "mcp/app/config_file.h"
 #include "mcp/app/context.h"
 #include "mcp/app/exit_codes.h"
+#include "mcp/app/log_options.h"
 
 namespace kvasir::app {
 namespace {
@@ -69,14 +70,9 @@ std::optional<Refusal> settle(const CommandLine& line, Context& context) {
 }
 
 std::optional<Refusal> open_log(const Context& context) {
-  log::Options options;
-  const auto level = log::parse_level(context.options.text("log-level"));
-  if (!level) return Refusal{kRefused, level.error().message};
-  options.level = *level;
-  const std::string format = context.options.text("log-format");
-  if (format != "text" && format != "json") return Refusal{kRefused, "--log-format: '" + format + "' is neither text nor json"};
-  options.format = format == "json" ? log::Format::kJson : log::Format::kText;
-  if (auto opened = log::open(options); !opened) return Refusal{kFailed, opened.error().message};
+  auto options = log_options(context.options, log::Level::kWarn);
+  if (!options) return Refusal{kRefused, options.error().message};
+  if (auto opened = log::open(*options); !opened) return Refusal{kFailed, opened.error().message};
   return std::nullopt;
 }
 

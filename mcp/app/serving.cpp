@@ -10,6 +10,7 @@
 #include "core/engine/engine_pool.h"
 #include "mcp/app/engine_options.h"
 #include "mcp/app/exit_codes.h"
+#include "mcp/app/log_options.h"
 #include "mcp/app/model_choice.h"
 
 namespace kvasir::app {
@@ -24,16 +25,16 @@ namespace {
 constexpr unsigned kGraceMs = 1500;
 
 /// stdio clients hide stderr, so the servers also keep a file. Without it they still run.
-void add_log_file(const Context& context) {
-  if (context.options.enabled("no-store")) return;
+Result<void> open_server_log(const Context& context) {
+  log::Options options = KVASIR_TRY(log_options(context.options, log::Level::kInfo));
+  KVASIR_TRY(log::open(options));
+  if (context.options.enabled("no-store")) return {};
   umask(S_IRWXG | S_IRWXO);
-  log::Options options;
-  if (const auto level = log::parse_level(context.options.text("log-level"))) options.level = *level;
-  if (context.options.text("log-format") == "json") options.format = log::Format::kJson;
   options.file = context.paths.log_file;
   Result<void> opened = make_private_dir(context.paths.data_dir + "/log");
   if (opened) opened = log::open(options);
   if (!opened) log::warn("no log file: " + opened.error().message);
+  return {};
 }
 
 }  // namespace
@@ -45,7 +46,7 @@ Result<std::unique_ptr<Serving>> Serving::create(Context& context) {
   options.version = product_version();
   const std::string models_dir = context.paths.models_dir;
   options.resolve_model = [models_dir](const std::string& name) { return resolve_model(name, models_dir); };
-  add_log_file(context);
+  KVASIR_TRY(open_server_log(context));
   serving->server_ = rpc::Server::create(options.limits);
   serving->host_ = std::make_unique<mcp::Host>(make_engine_pool(BackendRegistry::create()), std::move(options));
   serving->host_->attach(*serving->server_);
