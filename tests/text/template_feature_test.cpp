@@ -343,7 +343,7 @@ TEST_CASE("features render as in Python's Jinja2") {
     features.insert(c.feature);
     check(c);
   }
-  CHECK(features.size() == 18);
+  CHECK(features.size() == 17);
 }
 
 TEST_CASE("a template renders the same every time, and its own variables do not survive a rendering") {

@@ -180,6 +180,7 @@ Result<Value> sum_filter(Interpreter& interpreter, const Value& value, const Arg
 
 /// map('filter', ...) or map(attribute=..., default=...).
 Result<Value> map_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
+  if (!truthy(value)) return interpreter.make_list({});  // none, 0 and undefined are nothing to go through
   const auto* const items = KVASIR_TRY(interpreter.items_of(value));
   std::vector<Value> out;
   if (arguments.positional.empty()) {
@@ -203,6 +204,7 @@ Result<Value> map_filter(Interpreter& interpreter, const Value& value, const Arg
 
 template <bool kKeep, bool kByAttribute>
 Result<Value> select_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
+  if (!truthy(value)) return interpreter.make_list({});
   const auto* const items = KVASIR_TRY(interpreter.items_of(value));
   constexpr size_t kBeforeTest = kByAttribute ? 1 : 0;
   const auto& given = arguments.positional;

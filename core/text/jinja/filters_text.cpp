@@ -134,7 +134,8 @@ Result<Value> format_filter(Interpreter& interpreter, const Value& value, const 
 Result<Value> truncate_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
   Slots slots;
   KVASIR_TRY(bind(arguments, "truncate", {"length", "killwords", "end", "leeway"}, slots));
-  if (!value.is_string()) return Interpreter::error(std::string("truncate needs a str, not ") + type_name(value));
+  const auto measured = length_of(value);
+  if (!measured) return Interpreter::error(std::string("truncate needs a str, not ") + type_name(value));
   const Text dots("...", true);
   const Text& end = slots[2] ? *KVASIR_TRY(text_argument(slots[2], "end")) : dots;
   const auto end_length = static_cast<int64_t>(count_code_points(end.view()));
@@ -142,8 +143,9 @@ Result<Value> truncate_filter(Interpreter& interpreter, const Value& value, cons
   const int64_t leeway = slots[3] && !slots[3]->is_none() ? KVASIR_TRY(int_argument(slots[3], 5, "leeway")) : 5;
   if (length < end_length) return Interpreter::error("truncate: length must be at least " + std::to_string(end_length));
   if (leeway < 0) return Interpreter::error("truncate: leeway cannot be negative");
-  const auto have = static_cast<int64_t>(value.string().length());
+  const auto have = static_cast<int64_t>(*measured);
   if (have <= length || have - length <= leeway) return value;
+  if (!value.is_string()) return Interpreter::error(std::string("truncate needs a str, not ") + type_name(value));
   const Text& text = value.text();
   KVASIR_TRY(interpreter.budget().spend_bytes(text.weight()));
   size_t keep = 0;

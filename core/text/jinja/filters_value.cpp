@@ -94,7 +94,8 @@ Result<Value> round_filter(Interpreter& /*interpreter*/, const Value& value, con
   if (precision > 300 || precision < -300) return Interpreter::error("round: precision must be between -300 and 300");
   const double unit = std::pow(10.0, static_cast<double>(precision));
   const double scaled = value.as_double() * unit;
-  return Value::real((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / unit, value.tainted());
+  const double whole = method == "ceil" ? std::ceil(scaled) : std::floor(scaled);
+  return Value::real((whole == 0.0 ? 0.0 : whole) / unit, value.tainted());  // Python's whole numbers have no -0
 }
 
 Result<void> read_indent(JsonStyle& style, const std::optional<Value>& indent, Budget& budget) {

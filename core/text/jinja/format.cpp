@@ -158,7 +158,9 @@ class Percent {
       copied = i;
     }
     KVASIR_TRY(out_.append_slice(text_, copied, pattern_.size()));
-    const bool all_used = values_.is(Kind::kTuple) ? next_ == values_.items().size() : next_ == 1 || values_.is(Kind::kDict) || values_.is(Kind::kList);
+    // Python does not mind unused values that could be looked into by name.
+    const bool container = values_.is(Kind::kDict) || values_.is(Kind::kList) || values_.is_undefined();
+    const bool all_used = values_.is(Kind::kTuple) ? next_ == values_.items().size() : next_ == 1 || container;
     if (!all_used) return bad_pattern("not all values were used by the text before %");
     return interpreter_.make_string(out_.take());
   }

@@ -370,9 +370,9 @@ Result<Value> character_at(Interpreter& interpreter, const StringObject& string,
 Result<Value> slice_value(Interpreter& interpreter, const Value& value, const Value& start, const Value& stop,
                           const Value& step_value) {
   if (value.is_undefined()) return Interpreter::error(value.why());
-  const bool sliceable = value.is_string() || value.is_sequence();
-  if (!sliceable || !is_slice_index(start) || !is_slice_index(stop) || !is_slice_index(step_value)) {
-    return interpreter.heap().undefined(std::string(type_name(value)) + " object has no such slice");
+  if (!value.is_string() && !value.is_sequence()) return Interpreter::error(std::string("a ") + type_name(value) + " has no slices");
+  if (!is_slice_index(start) || !is_slice_index(stop) || !is_slice_index(step_value)) {
+    return Interpreter::error("the bounds of a slice must be integers or none");
   }
   const auto length = static_cast<int64_t>(*length_of(value));
   const int64_t step = step_value.is_none() ? 1 : std::max<int64_t>(step_value.as_int(), -std::numeric_limits<int64_t>::max());

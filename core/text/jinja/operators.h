@@ -29,7 +29,7 @@ Result<std::vector<size_t>> sorted_indices(Interpreter& interpreter, const std::
 std::pair<size_t, size_t> character_range(const StringObject& string, size_t from, size_t to);
 /// Character `index` of a string, which must exist.
 Result<Value> character_at(Interpreter& interpreter, const StringObject& string, size_t index);
-/// value[start:stop:step]; undefined for values that have no slices.
+/// value[start:stop:step].
 Result<Value> slice_value(Interpreter& interpreter, const Value& value, const Value& start, const Value& stop,
                           const Value& step);
 

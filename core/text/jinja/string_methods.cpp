@@ -70,12 +70,9 @@ Result<void> split_on_space(Interpreter& interpreter, const Text& text, int64_t 
   skip_while(true);
   while (i < bytes.size()) {
     const size_t begin = i;
-    const bool rest = limit >= 0 && static_cast<int64_t>(out.size()) == limit;
-    if (rest) {
-      return [&]() -> Result<void> {
-        out.push_back(KVASIR_TRY(strip_text(interpreter, text.slice(begin, bytes.size()), nullptr, Side::kRight)));
-        return {};
-      }();
+    if (limit >= 0 && static_cast<int64_t>(out.size()) == limit) {
+      out.push_back(KVASIR_TRY(interpreter.make_string(text.slice(begin, bytes.size()))));
+      break;
     }
     skip_while(false);
     out.push_back(KVASIR_TRY(interpreter.make_string(text.slice(begin, i))));
@@ -99,7 +96,7 @@ Result<void> rsplit_on_space(Interpreter& interpreter, const Text& text, int64_t
   while (i > 0) {
     const size_t end = i;
     if (limit >= 0 && static_cast<int64_t>(out.size()) == limit) {
-      out.push_back(KVASIR_TRY(strip_text(interpreter, text.slice(0, end), nullptr, Side::kLeft)));
+      out.push_back(KVASIR_TRY(interpreter.make_string(text.slice(0, end))));
       break;
     }
     skip_while(false);
