@@ -101,7 +101,8 @@ std::vector<float> Runner::run(std::span<const TokenId> tokens, uint32_t chunk, 
 
 std::vector<std::string> usable_cpu_backends() {
   std::vector<std::string> names;
-  for (const Probe& probe : BackendRegistry::create().probes()) {
+  const auto registry = BackendRegistry::create();
+  for (const Probe& probe : registry.probes()) {
     if (probe.usable && probe.name.starts_with("cpu")) names.push_back(probe.name);
   }
   return names;
