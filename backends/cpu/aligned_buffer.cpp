@@ -1,0 +1,48 @@
+#include "backends/cpu/aligned_buffer.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "core/base/bytes.h"
+
+namespace kvasir::cpu {
+namespace {
+
+constexpr uint64_t kHugePage = uint64_t{2} << 20;
+
+Failure too_large(uint64_t bytes) {
+  return {Code::kTooLarge, "out of memory: cannot reserve " + std::to_string(bytes >> 20) + " MiB"};
+}
+
+}  // namespace
+
+Result<AlignedBuffer> AlignedBuffer::create(uint64_t bytes) {
+  AlignedBuffer out;
+  out.bytes_ = bytes;
+  if (bytes == 0) return out;
+  const bool big = bytes >= kHugePage;
+  const auto padded = align_up(bytes, big ? kHugePage : 64);
+  if (!padded) return too_large(bytes);
+  if (big) {
+    void* at = mmap(nullptr, *padded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == MAP_FAILED) return too_large(bytes);
+    madvise(at, *padded, MADV_HUGEPAGE);  // advice only: without it everything works, a little slower
+    out.mapped_ = *padded;
+    out.data_ = static_cast<uint8_t*>(at);
+  } else {
+    void* at = std::aligned_alloc(64, *padded);
+    if (at == nullptr) return too_large(bytes);
+    std::memset(at, 0, *padded);
+    out.data_ = static_cast<uint8_t*>(at);
+  }
+  return out;
+}
+
+AlignedBuffer::~AlignedBuffer() {
+  if (mapped_ != 0) munmap(data_, mapped_);
+  else std::free(data_);
+}
+
+}  // namespace kvasir::cpu

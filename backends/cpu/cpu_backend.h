@@ -1,0 +1,30 @@
+// The CPU backend: weights in panels, one team of threads, the best kernel table that this CPU runs. Made through
+// backends/registry.h (make_cpu_backend, probe_cpu_backends). Owned by the engine; streams and pools must die first.
+#pragma once
+
+#include "backends/backend.h"
+#include "backends/cpu/kernel_table.h"
+#include "backends/cpu/parallel.h"
+
+namespace kvasir::cpu {
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(BackendInfo info, const KernelTable& kernels, std::unique_ptr<Team> team, Activations activations)
+      : info_(std::move(info)), kernels_(kernels), team_(std::move(team)), activations_(activations) {}
+
+  const BackendInfo& info() const noexcept override { return info_; }
+  Result<std::unique_ptr<Weight>> upload(const HostTensor& tensor, WeightUse use) override;
+  Result<std::unique_ptr<KvPool>> create_kv_pool(const KvPoolSpec& spec) override;
+  Result<std::unique_ptr<Stream>> open_stream(const StreamLimits& limits) override;
+
+  const KernelTable& kernels() const noexcept { return kernels_; }  ///< for tests and benchmarks
+
+ private:
+  BackendInfo info_;
+  KernelTable kernels_;
+  std::unique_ptr<Team> team_;
+  Activations activations_;
+};
+
+}  // namespace kvasir::cpu

@@ -1,0 +1,410 @@
+// Paged attention: one tile of query rows x heads that share a KV head, over a range of splits of 512 slots.
+//
+// Per query, in prefill and decode alike (decisions.md 9): scores s[j] = fma chain over d; per page of 64 slots the
+// online softmax (Milakov & Gimelshein 2018, arXiv:1805.02867) and O[d] = fma chain over slots; per split its own
+// (max, sum, O) from scratch; splits merged in order. A page or split that is wholly masked for a query leaves its
+// bits alone (exp(0) == 1 exactly, exp(-inf) == 0 exactly), so it does not matter which others share the tile.
+#pragma once
+
+namespace kvasir::cpu::KVASIR_ISA {
+namespace {
+
+constexpr float kNoScore = -1e30F;  // finite, so that differences stay defined
+
+/// c[Queries][Vectors * kLanes] = (Keep ? c : 0) + sum over i < n of a[query * a_stride + i] * b[i * b_stride ...].
+template <class B, int Queries, int Vectors, bool Keep>
+KV_INLINE void multiply_tile(float* c, uint64_t c_stride, const float* a, uint64_t a_stride, const B* b, uint64_t b_stride,
+                             uint32_t n) {
+  LF acc[Queries][Vectors];
+  KV_UNROLL
+  for (int q = 0; q < Queries; ++q) {
+    KV_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
+      acc[q][v] = Keep ? lf_load(c + static_cast<uint64_t>(q) * c_stride + kLanes * static_cast<uint32_t>(v)) : lf_zero();
+    }
+  }
+  KV_NO_UNROLL
+  for (uint32_t i = 0; i < n; ++i, b += b_stride) {
+    LF row[Vectors];
+    KV_UNROLL
+    for (int v = 0; v < Vectors; ++v) {
+      if constexpr (sizeof(B) == 2) row[v] = lf_load_f16(b + kLanes * static_cast<uint32_t>(v));
+      else row[v] = lf_load(b + kLanes * static_cast<uint32_t>(v));
+    }
+    KV_UNROLL
+    for (int q = 0; q < Queries; ++q) {
+      const LF factor = lf_set(a[static_cast<uint64_t>(q) * a_stride + i]);
+      KV_UNROLL
+      for (int v = 0; v < Vectors; ++v) acc[q][v] = lf_fma(factor, row[v], acc[q][v]);
+    }
+  }
+  KV_UNROLL
+  for (int q = 0; q < Queries; ++q) {
+    KV_UNROLL
+    for (int v = 0; v < Vectors; ++v) lf_store(c + static_cast<uint64_t>(q) * c_stride + kLanes * static_cast<uint32_t>(v), acc[q][v]);
+  }
+}
+
+template <class B, int Queries, bool Keep>
+__attribute__((noinline)) void multiply_queries(float* c, uint64_t c_stride, const float* a, uint64_t a_stride, const B* b,
+                                                uint64_t b_stride, uint32_t n, uint32_t width) {
+  uint32_t at = 0;
+  for (; at + 4 * kLanes <= width; at += 4 * kLanes) {
+    multiply_tile<B, Queries, 4, Keep>(c + at, c_stride, a, a_stride, b + at, b_stride, n);
+  }
+  for (; at < width; at += kLanes) multiply_tile<B, Queries, 1, Keep>(c + at, c_stride, a, a_stride, b + at, b_stride, n);
+}
+
+template <class B, bool Keep, int Max>
+KV_INLINE void multiply_rest(uint32_t queries, float* c, uint64_t c_stride, const float* a, uint64_t a_stride, const B* b,
+                             uint64_t b_stride, uint32_t n, uint32_t width) {
+  if constexpr (Max > 1) {
+    if (queries < Max) return multiply_rest<B, Keep, Max - 1>(queries, c, c_stride, a, a_stride, b, b_stride, n, width);
+  }
+  multiply_queries<B, Max, Keep>(c, c_stride, a, a_stride, b, b_stride, n, width);
+}
+
+/// The same for any number of queries. `width` is a multiple of 16.
+template <class B, bool Keep>
+void multiply_all(uint32_t queries, float* c, uint64_t c_stride, const float* a, uint64_t a_stride, const B* b,
+                  uint64_t b_stride, uint32_t n, uint32_t width) {
+  uint32_t q = 0;
+  for (; q + kTileQueries <= queries; q += kTileQueries) {
+    multiply_queries<B, kTileQueries, Keep>(c + q * c_stride, c_stride, a + q * a_stride, a_stride, b, b_stride, n, width);
+  }
+  if (q < queries) {
+    multiply_rest<B, Keep, kTileQueries>(queries - q, c + q * c_stride, c_stride, a + q * a_stride, a_stride, b, b_stride, n,
+                                         width);
+  }
+}
+
+/// Everything a tile needs between pages; carved out of the scratch.
+struct TileState {
+  float* q;       // [queries][k_dim]
+  float* scores;  // [queries][64]
+  float* out;     // [queries][v_stride] of the current split
+  float* merged;  // [queries][v_stride]
+  float* max;     // [queries] of the current split, then sum, and both of the merged
+  float* sum;
+  float* merged_max;
+  float* merged_sum;
+  float* keys;    // [k_dim][64] f32
+  float* values;  // [64][v_stride] f32
+};
+
+KV_INLINE TileState carve(const AttentionArgs& args, uint32_t queries, uint32_t v_stride) {
+  float* p = reinterpret_cast<float*>(args.scratch);
+  auto take = [&p](uint64_t n) {
+    float* at = p;
+    p += (n + 15) / 16 * 16;
+    return at;
+  };
+  TileState s{};
+  s.q = take(uint64_t{queries} * args.layout.k_dim);
+  s.scores = take(uint64_t{queries} * kPageRows);
+  s.out = take(uint64_t{queries} * v_stride);
+  s.merged = take(uint64_t{queries} * v_stride);
+  s.max = take(queries);
+  s.sum = take(queries);
+  s.merged_max = take(queries);
+  s.merged_sum = take(queries);
+  s.keys = take(uint64_t{args.layout.k_dim} * kPageRows);
+  s.values = take(uint64_t{kPageRows} * v_stride);
+  return s;
+}
+
+/// K of a page as f32 [k_dim][64].
+KV_INLINE void widen_keys(const KvHeadLayout& layout, const uint8_t* head, float* keys) {
+  for (uint32_t d = 0; d < layout.k_dim; ++d) {
+    for (uint32_t j = 0; j < kPageRows; j += 16) {
+      const uint32_t at = kPageRows * d + j;
+      F v;
+      if (layout.kind == KvKind::kF16) {
+        v = f_load_f16(reinterpret_cast<const uint16_t*>(head) + at);
+      } else {
+        const uint16_t* scales = reinterpret_cast<const uint16_t*>(head + layout.k_scales) + kPageRows * (d / 32) + j;
+        v = f_mul(f_load_i8(reinterpret_cast<const int8_t*>(head) + at), f_load_f16(scales));
+      }
+      f_store(keys + at, v);
+    }
+  }
+}
+
+/// V of the first `rows` rows of a page as f32 [rows][v_stride].
+KV_INLINE void widen_values(const KvHeadLayout& layout, const uint8_t* head, uint32_t rows, float* values) {
+  for (uint32_t j = 0; j < rows; ++j) {
+    for (uint32_t d = 0; d < layout.v_stride; d += 16) {
+      const uint32_t at = layout.v_stride * j + d;
+      F v;
+      if (layout.kind == KvKind::kF16) {
+        v = f_load_f16(reinterpret_cast<const uint16_t*>(head + layout.v) + at);
+      } else {
+        const uint16_t* scales = reinterpret_cast<const uint16_t*>(head + layout.v_scales);
+        uint16_t same[16];
+        for (uint16_t& lane : same) lane = scales[j * ((layout.v_stride + 31) / 32) + d / 32];
+        v = f_mul(f_load_i8(reinterpret_cast<const int8_t*>(head + layout.v) + at), f_load_f16(same));
+      }
+      f_store(values + at, v);
+    }
+  }
+}
+
+/// MLA: values are the first columns of the keys: transposes [v_dim][64] to [64][v_stride].
+KV_INLINE void turn_keys(const float* keys, uint32_t v_dim, uint32_t v_stride, float* values) {
+  for (uint32_t j = 0; j < kPageRows; ++j) {
+    for (uint32_t d = 0; d < v_stride; ++d) values[j * v_stride + d] = d < v_dim ? keys[d * kPageRows + j] : 0.0F;
+  }
+}
+
+/// Scores of one query and page to weights; updates max and sum and rescales what was summed before.
+KV_INLINE void soften(const AttentionArgs& args, float* scores, float* out, uint32_t v_stride, float& max, float& sum,
+                      uint32_t page_slot, uint32_t own_slot) {
+  const uint32_t low = args.window != 0 && own_slot + 1 > args.window ? own_slot + 1 - args.window : 0;
+  const F first = f_set(static_cast<float>(static_cast<int32_t>(low) - static_cast<int32_t>(page_slot)));
+  const F end = f_set(static_cast<float>(static_cast<int32_t>(own_slot) + 1 - static_cast<int32_t>(page_slot)));
+  const bool whole = page_slot >= low && page_slot + kPageRows - 1 <= own_slot;
+  const F factor = f_set(args.scale);
+  F s[4];
+  KV_UNROLL
+  for (uint32_t v = 0; v < 4; ++v) {
+    s[v] = f_mul(f_load(scores + 16 * v), factor);
+    if (args.soft_cap != 0.0F) s[v] = f_mul(f_set(args.soft_cap), f_tanh(f_div(s[v], f_set(args.soft_cap))));
+    if (!whole) {
+      const F lane = f_add(f_iota(), f_set(static_cast<float>(16 * v)));
+      const M after_low = f_less(f_sub(first, f_set(0.5F)), lane);
+      s[v] = f_select(m_and(after_low, f_less(lane, end)), s[v], f_set(-__builtin_inff()));
+    }
+  }
+  const float page_max = f_largest(f_max(f_max(s[0], s[1]), f_max(s[2], s[3])));
+  const float new_max = page_max > max ? page_max : max;
+  KV_UNROLL
+  for (uint32_t v = 0; v < 4; ++v) {
+    s[v] = f_exp(f_sub(s[v], f_set(new_max)));
+    f_store(scores + 16 * v, s[v]);
+  }
+  float lanes[16];
+  f_store(lanes, f_exp(f_set(max - new_max)));
+  const float keep = lanes[0];
+  sum = sum * keep + f_sum(f_add(f_add(s[0], s[1]), f_add(s[2], s[3])));
+  max = new_max;
+  if (keep != 1.0F) {
+    const F k = f_set(keep);
+    for (uint32_t d = 0; d < v_stride; d += 16) f_store(out + d, f_mul(f_load(out + d), k));
+  }
+}
+
+KV_INLINE float exp_of(float x) {
+  float lanes[16];
+  f_store(lanes, f_exp(f_set(x)));
+  return lanes[0];
+}
+
+/// (max, sum, out) of the next split joins what is merged so far. Starts from (kNoScore, 0, 0).
+KV_INLINE void merge_split(float& merged_max, float& merged_sum, float* merged, float max, float sum, const float* out,
+                           uint32_t v_stride) {
+  const float new_max = max > merged_max ? max : merged_max;
+  const float old_factor = exp_of(merged_max - new_max);
+  const float new_factor = exp_of(max - new_max);
+  merged_sum = merged_sum * old_factor + sum * new_factor;
+  merged_max = new_max;
+  const F a = f_set(old_factor);
+  const F b = f_set(new_factor);
+  for (uint32_t d = 0; d < v_stride; d += 16) {
+    f_store(merged + d, f_fma(f_load(out + d), b, f_mul(f_load(merged + d), a)));
+  }
+}
+
+KV_INLINE void finish_query(const AttentionArgs& args, uint32_t query, float max, float sum, float* merged, uint32_t v_stride) {
+  const uint32_t row = query / args.heads;
+  const uint32_t head = query % args.heads;
+  float factor = 1.0F;
+  if (args.sinks != nullptr) {
+    const float sink = args.sinks[head];
+    const float new_max = sink > max ? sink : max;
+    factor = exp_of(max - new_max);
+    sum = sum * factor + exp_of(sink - new_max);
+  }
+  const F f = f_set(factor / sum);
+  float* y = args.y + row * args.y_stride + uint64_t{head} * args.v_dim;
+  for (uint32_t d = 0; d < v_stride; d += 16) {
+    const F v = f_mul(f_load(merged + d), f);
+    if (args.v_dim - d >= 16) f_store(y + d, v);
+    else f_store_part(y + d, v, args.v_dim - d);
+  }
+}
+
+KV_INLINE void clear_floats(float* p, uint64_t n, float value) {
+  for (uint64_t i = 0; i < n; ++i) p[i] = value;
+}
+
+/// Scores, softmax and weighted values of one page for all queries of the tile.
+KV_INLINE void attend_page(const AttentionArgs& args, TileState& s, uint32_t queries, uint32_t v_stride, uint32_t page) {
+  const uint32_t page_slot = page * kPageRows;
+  const uint8_t* head = args.pool + args.pages[page] * args.page_stride;
+  const uint32_t last_slot = args.first_slot + args.rows - 1;
+  const uint32_t rows = last_slot - page_slot + 1 < kPageRows ? last_slot - page_slot + 1 : kPageRows;
+  const uint32_t k_dim = args.layout.k_dim;
+  const bool few = queries <= 2 * kTileQueries;  // then widening pays less than reading f16 again
+  const bool narrow_direct = args.layout.kind == KvKind::kF16 && few && !args.values_in_keys;
+  const float* keys = s.keys;
+  const float* values = s.values;
+  if (args.layout.kind == KvKind::kF32) {
+    keys = reinterpret_cast<const float*>(head);
+    values = reinterpret_cast<const float*>(head + args.layout.v);
+  } else if (!narrow_direct) {
+    widen_keys(args.layout, head, s.keys);
+    if (!args.values_in_keys) widen_values(args.layout, head, rows, s.values);
+  }
+  if (args.values_in_keys) {
+    turn_keys(keys, args.v_dim, v_stride, s.values);
+    values = s.values;
+  }
+  if (narrow_direct) {
+    multiply_all<uint16_t, false>(queries, s.scores, kPageRows, s.q, k_dim, reinterpret_cast<const uint16_t*>(head), kPageRows,
+                                  k_dim, kPageRows);
+  } else {
+    multiply_all<float, false>(queries, s.scores, kPageRows, s.q, k_dim, keys, kPageRows, k_dim, kPageRows);
+  }
+  for (uint32_t i = 0; i < queries; ++i) {
+    soften(args, s.scores + kPageRows * i, s.out + v_stride * i, v_stride, s.max[i], s.sum[i], page_slot,
+           args.first_slot + i / args.heads);
+  }
+  if (narrow_direct) {
+    multiply_all<uint16_t, true>(queries, s.out, v_stride, s.scores, kPageRows,
+                                 reinterpret_cast<const uint16_t*>(head + args.layout.v), v_stride, rows, v_stride);
+  } else {
+    multiply_all<float, true>(queries, s.out, v_stride, s.scores, kPageRows, values, v_stride, rows, v_stride);
+  }
+}
+
+void attention(const AttentionArgs& args) {
+  const uint32_t queries = args.rows * args.heads;
+  const uint32_t v_stride = (args.v_dim + 15) / 16 * 16;
+  TileState s = carve(args, queries, v_stride);
+  for (uint32_t i = 0; i < queries; ++i) {
+    const float* from = args.q + (i / args.heads) * args.q_stride + uint64_t{i % args.heads} * args.layout.k_dim;
+    __builtin_memcpy(s.q + uint64_t{i} * args.layout.k_dim, from, args.layout.k_dim * sizeof(float));
+  }
+  clear_floats(s.merged, uint64_t{queries} * v_stride, 0.0F);
+  clear_floats(s.merged_sum, queries, 0.0F);
+  clear_floats(s.merged_max, queries, kNoScore);
+  const uint32_t last_page = (args.first_slot + args.rows - 1) / kPageRows;
+  const uint32_t low = args.window != 0 && args.first_slot + 1 > args.window ? args.first_slot + 1 - args.window : 0;
+  for (uint32_t split = args.split_begin; split < args.split_end; ++split) {
+    clear_floats(s.out, uint64_t{queries} * v_stride, 0.0F);
+    clear_floats(s.sum, queries, 0.0F);
+    clear_floats(s.max, queries, kNoScore);
+    const uint32_t begin = split * kSplitPages < low / kPageRows ? low / kPageRows : split * kSplitPages;
+    const uint32_t end = (split + 1) * kSplitPages < last_page + 1 ? (split + 1) * kSplitPages : last_page + 1;
+    for (uint32_t page = begin; page < end; ++page) attend_page(args, s, queries, v_stride, page);
+    for (uint32_t i = 0; i < queries; ++i) {
+      float* out = s.out + v_stride * i;
+      if (args.partial != nullptr) {
+        float* to = args.partial + uint64_t{i} * (v_stride + 16);
+        to[0] = s.max[i];
+        to[1] = s.sum[i];
+        __builtin_memcpy(to + 16, out, v_stride * sizeof(float));
+      } else {
+        merge_split(s.merged_max[i], s.merged_sum[i], s.merged + v_stride * i, s.max[i], s.sum[i], out, v_stride);
+      }
+    }
+  }
+  if (args.partial != nullptr) return;
+  for (uint32_t i = 0; i < queries; ++i) finish_query(args, i, s.merged_max[i], s.merged_sum[i], s.merged + v_stride * i, v_stride);
+}
+
+void attention_merge(const AttentionArgs& args, const float* partials, uint64_t partial_floats, uint32_t splits) {
+  const uint32_t queries = args.rows * args.heads;
+  const uint32_t v_stride = (args.v_dim + 15) / 16 * 16;
+  float* merged = reinterpret_cast<float*>(args.scratch);
+  for (uint32_t i = 0; i < queries; ++i) {
+    clear_floats(merged, v_stride, 0.0F);
+    float max = kNoScore;
+    float sum = 0.0F;
+    for (uint32_t split = 0; split < splits; ++split) {
+      const float* from = partials + split * partial_floats + uint64_t{i} * (v_stride + 16);
+      merge_split(max, sum, merged, from[0], from[1], from + 16, v_stride);
+    }
+    finish_query(args, i, max, sum, merged, v_stride);
+  }
+}
+
+/// Writes `n` values of one row, 8-bit with an f16 scale per 32, `stride` bytes apart; scales `scale_stride` apart.
+KV_INLINE void store_q8(int8_t* to, uint64_t stride, uint16_t* scales, uint64_t scale_stride, const float* x, uint32_t n) {
+  for (uint32_t b = 0; b < n; b += 32) {
+    float largest = 0.0F;
+    const uint32_t count = n - b < 32 ? n - b : 32;
+    for (uint32_t i = 0; i < count; ++i) {
+      const float magnitude = __builtin_fabsf(x[b + i]);
+      if (magnitude > largest) largest = magnitude;
+    }
+    uint16_t half[16];
+    float lanes[16];
+    f_store_f16(half, f_set(largest / 127.0F));
+    f_store(lanes, f_load_f16(half));
+    const float d = lanes[0];
+    scales[(b / 32) * scale_stride] = half[0];
+    const float inverse = d > 0.0F ? 1.0F / d : 0.0F;
+    alignas(16) float padded[32] = {};
+    __builtin_memcpy(padded, x + b, count * sizeof(float));
+    int8_t q[32];
+    for (uint32_t i = 0; i < 32; i += 16) {
+      // the scale may have been rounded down: keep within 8 bits
+      const F scaled = f_max(f_set(-127.0F), f_min(f_set(127.0F), f_mul(f_load(padded + i), f_set(inverse))));
+      i_store_i8(q + i, f_round_i(scaled));
+    }
+    for (uint32_t i = 0; i < count; ++i) to[(b + i) * stride] = q[i];
+  }
+}
+
+/// Values beyond f16 become its largest: an infinity in one row would turn masked products into NaN.
+KV_INLINE void to_halves(uint16_t* to, const float* x, uint32_t n) {
+  each_vector(x, n, [&](F v, uint32_t i, uint32_t count) {
+    const F in_range = f_max(f_set(-65504.0F), f_min(f_set(65504.0F), v));
+    uint16_t half[16];
+    f_store_f16(half, in_range);
+    __builtin_memcpy(to + i, half, count * sizeof(uint16_t));
+  });
+}
+
+void store_kv(const StoreKvArgs& args) {
+  const KvHeadLayout& layout = args.layout;
+  uint8_t* values = args.head + layout.v;
+  switch (layout.kind) {
+    case KvKind::kF32: {
+      float* keys = reinterpret_cast<float*>(args.head) + args.slot;
+      for (uint32_t d = 0; d < layout.k_dim; ++d) keys[kPageRows * d] = args.k[d];
+      if (args.v != nullptr) {
+        __builtin_memcpy(reinterpret_cast<float*>(values) + uint64_t{args.slot} * layout.v_stride, args.v,
+                         layout.v_dim * sizeof(float));
+      }
+      return;
+    }
+    case KvKind::kF16: {
+      uint16_t* keys = reinterpret_cast<uint16_t*>(args.head) + args.slot;
+      for (uint32_t d = 0; d < layout.k_dim; d += 64) {
+        uint16_t half[64];
+        const uint32_t n = layout.k_dim - d < 64 ? layout.k_dim - d : 64;
+        to_halves(half, args.k + d, n);
+        for (uint32_t i = 0; i < n; ++i) keys[kPageRows * (d + i)] = half[i];
+      }
+      if (args.v != nullptr) {
+        to_halves(reinterpret_cast<uint16_t*>(values) + uint64_t{args.slot} * layout.v_stride, args.v, layout.v_dim);
+      }
+      return;
+    }
+    case KvKind::kQ8_0: {
+      store_q8(reinterpret_cast<int8_t*>(args.head) + args.slot, kPageRows,
+               reinterpret_cast<uint16_t*>(args.head + layout.k_scales) + args.slot, kPageRows, args.k, layout.k_dim);
+      if (args.v != nullptr) {
+        const uint64_t blocks = (layout.v_stride + 31) / 32;
+        store_q8(reinterpret_cast<int8_t*>(values) + uint64_t{args.slot} * layout.v_stride, 1,
+                 reinterpret_cast<uint16_t*>(args.head + layout.v_scales) + args.slot * blocks, 1, args.v, layout.v_dim);
+      }
+      return;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace kvasir::cpu::KVASIR_ISA

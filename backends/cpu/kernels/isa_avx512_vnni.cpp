@@ -1,0 +1,17 @@
+// Spine: the integer GEMM with dot-product instructions; everything else comes from the avx512 table.
+#define KVASIR_ISA avx512_vnni
+#define KVASIR_KERNEL_VNNI 1
+#include "backends/cpu/kernel_table.h"
+#include "backends/cpu/kernels/vec_avx512.h"
+// the kernels, written on the vector types
+#include "backends/cpu/kernels/formats.inl.h"
+#include "backends/cpu/kernels/linear_int.inl.h"
+#include "backends/cpu/kernels/linear_float.inl.h"
+#include "backends/cpu/kernels/linear.inl.h"
+
+namespace kvasir::cpu {
+extern const KernelTable kAvx512VnniKernels;
+const KernelTable kAvx512VnniKernels = {
+    .name = "avx512-vnni", .tile_columns = avx512_vnni::kTileColumns, .linear = avx512_vnni::linear, .decode_row = avx512_vnni::decode_row,
+};
+}  // namespace kvasir::cpu

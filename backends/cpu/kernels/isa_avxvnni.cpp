@@ -1,0 +1,17 @@
+// Spine: the integer GEMM with dot-product instructions; everything else comes from the avx2 table.
+#define KVASIR_ISA avxvnni
+#define KVASIR_KERNEL_VNNI 1
+#include "backends/cpu/kernel_table.h"
+#include "backends/cpu/kernels/vec_avx2.h"
+// the kernels, written on the vector types
+#include "backends/cpu/kernels/formats.inl.h"
+#include "backends/cpu/kernels/linear_int.inl.h"
+#include "backends/cpu/kernels/linear_float.inl.h"
+#include "backends/cpu/kernels/linear.inl.h"
+
+namespace kvasir::cpu {
+extern const KernelTable kAvxVnniKernels;
+const KernelTable kAvxVnniKernels = {
+    .name = "avxvnni", .tile_columns = avxvnni::kTileColumns, .linear = avxvnni::linear, .decode_row = avxvnni::decode_row,
+};
+}  // namespace kvasir::cpu

@@ -1,0 +1,42 @@
+// The table's `linear` and `decode_row`: format to kernel.
+#pragma once
+
+namespace kvasir::cpu::KVASIR_ISA {
+namespace {
+
+using LinearFunction = void (*)(const LinearArgs&, uint32_t, uint32_t, uint32_t, uint32_t);
+using DecodeFunction = void (*)(const uint8_t*, uint32_t, uint32_t, float*);
+
+struct FormatKernels {
+  LinearFunction quantised, exact;
+  DecodeFunction decode_row;
+};
+
+// In the order of Format.
+constexpr FormatKernels kFormatKernels[kFormatCount] = {
+    {nullptr, linear_float_direct<WeightF32>, decode_row_float<WeightF32>},
+    {nullptr, linear_float_direct<WeightF16>, decode_row_float<WeightF16>},
+    {nullptr, linear_float_direct<WeightBF16>, decode_row_float<WeightBF16>},
+    {linear_int_direct<Q4_0>, linear_int_as_float<Q4_0>, decode_row_int<Q4_0>},
+    {linear_int_direct<Q4_1>, linear_int_as_float<Q4_1>, decode_row_int<Q4_1>},
+    {linear_int_expanded<Q5_0>, linear_int_as_float<Q5_0>, decode_row_int<Q5_0>},
+    {linear_int_expanded<Q5_1>, linear_int_as_float<Q5_1>, decode_row_int<Q5_1>},
+    {linear_int_direct<Q8_0>, linear_int_as_float<Q8_0>, decode_row_int<Q8_0>},
+    {linear_int_expanded<Q2_K>, linear_int_as_float<Q2_K>, decode_row_int<Q2_K>},
+    {linear_int_expanded<Q3_K>, linear_int_as_float<Q3_K>, decode_row_int<Q3_K>},
+    {linear_int_direct<Q4_K>, linear_int_as_float<Q4_K>, decode_row_int<Q4_K>},
+    {linear_int_expanded<Q5_K>, linear_int_as_float<Q5_K>, decode_row_int<Q5_K>},
+    {linear_int_expanded<Q6_K>, linear_int_as_float<Q6_K>, decode_row_int<Q6_K>},
+};
+
+void linear(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin, uint32_t tile_end) {
+  const FormatKernels& kernels = kFormatKernels[static_cast<uint32_t>(args.format)];
+  (args.f != nullptr ? kernels.exact : kernels.quantised)(args, panel_begin, panel_end, tile_begin, tile_end);
+}
+
+void decode_row(Format format, const uint8_t* panel, uint32_t row, uint32_t k, float* out) {
+  kFormatKernels[static_cast<uint32_t>(format)].decode_row(panel, row, k, out);
+}
+
+}  // namespace
+}  // namespace kvasir::cpu::KVASIR_ISA

@@ -1,0 +1,159 @@
+// Integer GEMM, small batch and GEMV in one: a panel of 16 rows times a tile of 1..kTileColumns activation rows.
+//
+// Numerics (decisions.md 9): per output and block of 32 (16 where kHalves), in k order and always the same:
+//   isum = sum q * a - zero * sum a          exact, 32-bit
+//   acc  = fma(float(isum) * da, dw, acc)
+//   acc  = fma(min, da * sum a, acc)         formats with minima
+// so a result depends on its row of x and its row of w only, not on the tile shape or who computes it.
+#pragma once
+
+namespace kvasir::cpu::KVASIR_ISA {
+namespace {
+
+KV_INLINE int32_t load_i32(const void* p) {
+  int32_t v;
+  __builtin_memcpy(&v, p, 4);
+  return v;
+}
+
+/// y = scale * (sum + bias) (+ y) for 16 (fewer in the last panel) rows of `columns` columns; sums[column][16].
+__attribute__((noinline)) void store_tile(const LinearArgs& args, const float* sums, uint32_t row, uint32_t column,
+                                          uint32_t columns) {
+  const uint32_t rows = args.m - row < kPanelRows ? args.m - row : kPanelRows;
+  float bias[kPanelRows] = {};
+  if (args.bias != nullptr) __builtin_memcpy(bias, args.bias + row, rows * sizeof(float));
+  for (uint32_t c = 0; c < columns; ++c, sums += kPanelRows) {
+    float* y = args.y + (column + c) * args.y_stride + row;
+    if (rows < kPanelRows) {
+      for (uint32_t i = 0; i < rows; ++i) {
+        const float value = (sums[i] + bias[i]) * args.scale;
+        y[i] = args.accumulate ? y[i] + value : value;
+      }
+      continue;
+    }
+    for (uint32_t part = 0; part < kParts; ++part) {
+      const uint32_t at = kLanes * part;
+      LF value = lf_mul(lf_add(lf_load(sums + at), lf_load(bias + at)), lf_set(args.scale));
+      if (args.accumulate) value = lf_add(lf_load(y + at), value);
+      lf_store(y + at, value);
+    }
+  }
+}
+
+/// One 32-block (or one half of it) for all columns of the tile.
+template <class W, int Columns, int Vectors>
+KV_INLINE void add_block(const LQ* q, LF dw, LF mw, const int8_t* a, const float* da, const float* sums, LF* acc) {
+  KV_UNROLL
+  for (int c = 0; c < Columns; ++c) {
+    LI s = li_zero();
+    if constexpr (W::kZero != 0 && !(kSignedDot8 && W::kBits == 8)) s = li_set(load_i32(sums + c));
+    s = lq_dot_block<W::kBits, Vectors>(s, q, a + 4 * c, 4 * Columns);
+    acc[c] = lf_fma(lf_mul(lf_from_i(s), lf_set(da[c])), dw, acc[c]);
+    if constexpr (W::kMin) acc[c] = lf_fma(mw, lf_set(sums[c]), acc[c]);
+  }
+}
+
+template <class W, int Columns>
+KV_INLINE void dot_panel(const uint8_t* panel, uint32_t k, uint32_t part, const int8_t* a, const float* aux, LF* acc) {
+  constexpr int kAuxFloats = Columns * (W::kHalves ? 3 : 2);
+  const uint32_t blocks = k / (32 * W::kBlocks);
+  KV_NO_UNROLL
+  for (uint32_t p = 0; p < blocks; ++p, panel += W::kBytes) {
+    KV_NO_UNROLL
+    for (uint32_t b = 0; b < W::kBlocks; ++b, a += 32 * Columns, aux += kAuxFloats) {
+      LQ q[8];
+      W::quants(panel, b, part, q);
+      if constexpr (W::kHalves) {
+        add_block<W, Columns, 4>(q, W::scale(panel, 2 * b, part), W::min(panel, 2 * b, part), a, aux, aux + Columns, acc);
+        add_block<W, Columns, 4>(q + 4, W::scale(panel, 2 * b + 1, part), W::min(panel, 2 * b + 1, part),
+                                 a + 16 * Columns, aux, aux + 2 * Columns, acc);
+      } else {
+        add_block<W, Columns, 8>(q, W::scale(panel, b, part), W::min(panel, b, part), a, aux, aux + Columns, acc);
+      }
+    }
+  }
+}
+
+template <class W, int Columns>
+__attribute__((noinline)) void int_tile(const LinearArgs& args, const uint8_t* panel, uint32_t row, uint32_t column) {
+  const int8_t* a = args.q + uint64_t{column} * args.k;
+  const float* aux = args.aux + uint64_t{column} * (args.k / 32) * (W::kHalves ? 3 : 2);
+  alignas(64) float sums[Columns][kPanelRows];
+  KV_NO_UNROLL
+  for (uint32_t part = 0; part < kParts; ++part) {
+    LF acc[Columns];
+    KV_UNROLL
+    for (int c = 0; c < Columns; ++c) acc[c] = lf_zero();
+    dot_panel<W, Columns>(panel, args.k, part, a, aux, acc);
+    KV_UNROLL
+    for (int c = 0; c < Columns; ++c) lf_store(sums[c] + kLanes * part, acc[c]);
+  }
+  store_tile(args, sums[0], row, column, Columns);
+}
+
+/// Calls the kernel for `columns` in 1..Max.
+template <class W, int Max>
+KV_INLINE void int_tile_of(uint32_t columns, const LinearArgs& args, const uint8_t* panel, uint32_t row, uint32_t column) {
+  if constexpr (Max > 1) {
+    if (columns < Max) return int_tile_of<W, Max - 1>(columns, args, panel, row, column);
+  }
+  int_tile<W, Max>(args, panel, row, column);
+}
+
+/// Unpacks a whole panel into 8-bit quants and f32 scales: once per panel for all tiles of a call.
+template <class W>
+__attribute__((noinline)) void expand_panel(const uint8_t* panel, uint32_t k, uint8_t* out) {
+  using E = Expanded<W>;
+  constexpr uint32_t kScales = W::kHalves ? 2 : 1;
+  KV_NO_UNROLL
+  for (uint32_t p = 0; p < k / (32 * W::kBlocks); ++p, panel += W::kBytes) {
+    KV_NO_UNROLL
+    for (uint32_t b = 0; b < W::kBlocks; ++b, out += E::kBytes) {
+      for (uint32_t part = 0; part < kParts; ++part) {
+        LQ q[8];
+        W::quants(panel, b, part, q);
+        KV_UNROLL
+        for (uint32_t v = 0; v < 8; ++v) lq_store(out + 64 * v + 4 * kLanes * part, q[v]);
+        float* floats = reinterpret_cast<float*>(out + 512) + kLanes * part;
+        for (uint32_t s = 0; s < kScales; ++s) {
+          lf_store(floats + 16 * s, W::scale(panel, kScales * b + s, part));
+          if constexpr (W::kMin) lf_store(floats + 16 * (kScales + s), W::min(panel, kScales * b + s, part));
+        }
+      }
+    }
+  }
+}
+
+/// Formats whose quants are cheap to unpack: straight from the packed panel for every tile.
+template <class W>
+void linear_int_direct(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin,
+                       uint32_t tile_end) {
+  for (uint32_t p = panel_begin; p < panel_end; ++p) {
+    const uint8_t* panel = args.panels + p * args.panel_bytes;
+    for (uint32_t t = tile_begin; t < tile_end; ++t) {
+      const TileSpan span = tile_span(args.columns, args.tiles, t);
+      int_tile_of<W, kTileColumns>(span.count, args, panel, p * kPanelRows, span.first);
+    }
+  }
+}
+
+/// The others: one column straight from the panel, more from an expanded copy.
+template <class W>
+void linear_int_expanded(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin,
+                         uint32_t tile_end) {
+  for (uint32_t p = panel_begin; p < panel_end; ++p) {
+    const uint8_t* panel = args.panels + p * args.panel_bytes;
+    if (args.columns == 1) {
+      int_tile<W, 1>(args, panel, p * kPanelRows, 0);
+      continue;
+    }
+    expand_panel<W>(panel, args.k, args.scratch);
+    for (uint32_t t = tile_begin; t < tile_end; ++t) {
+      const TileSpan span = tile_span(args.columns, args.tiles, t);
+      int_tile_of<Expanded<W>, kTileColumns>(span.count, args, args.scratch, p * kPanelRows, span.first);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace kvasir::cpu::KVASIR_ISA

@@ -1,0 +1,214 @@
+// 16 floats in two ymm (`F`), so that row and attention kernels sum in the same order as the AVX-512 ones; the GEMM's
+// native lanes (`LF`, `LI`, `LQ`) are 8 rows: half a panel. Included by AVX2 spines only, inside no namespace.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#define KV_INLINE static inline __attribute__((always_inline))
+#define KV_UNROLL _Pragma("GCC unroll 16")
+#define KV_NO_UNROLL _Pragma("GCC unroll 1")
+
+namespace kvasir::cpu::KVASIR_ISA {
+namespace {
+
+struct F {
+  __m256 a, b;
+};
+struct I {
+  __m256i a, b;
+};
+struct M {
+  __m256 a, b;
+};
+
+KV_INLINE F f_set(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+KV_INLINE F f_zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+KV_INLINE F f_load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+KV_INLINE void f_store(float* p, F v) {
+  _mm256_storeu_ps(p, v.a);
+  _mm256_storeu_ps(p + 8, v.b);
+}
+KV_INLINE F f_load_part(const float* p, uint32_t n) {
+  alignas(32) float all[16] = {};
+  for (uint32_t i = 0; i < n; ++i) all[i] = p[i];
+  return f_load(all);
+}
+KV_INLINE void f_store_part(float* p, F v, uint32_t n) {
+  alignas(32) float all[16];
+  f_store(all, v);
+  for (uint32_t i = 0; i < n; ++i) p[i] = all[i];
+}
+#define KV_EACH2(name, intrinsic) \
+  KV_INLINE F name(F x, F y) { return {intrinsic(x.a, y.a), intrinsic(x.b, y.b)}; }
+KV_EACH2(f_add, _mm256_add_ps)
+KV_EACH2(f_sub, _mm256_sub_ps)
+KV_EACH2(f_mul, _mm256_mul_ps)
+KV_EACH2(f_div, _mm256_div_ps)
+KV_EACH2(f_max, _mm256_max_ps)
+KV_EACH2(f_min, _mm256_min_ps)
+#undef KV_EACH2
+KV_INLINE F f_fma(F x, F y, F z) { return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)}; }
+KV_INLINE F f_abs(F x) {
+  const __m256 sign = _mm256_set1_ps(-0.0F);
+  return {_mm256_andnot_ps(sign, x.a), _mm256_andnot_ps(sign, x.b)};
+}
+KV_INLINE M f_less(F x, F y) { return {_mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ), _mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ)}; }
+KV_INLINE F f_select(M m, F yes, F no) { return {_mm256_blendv_ps(no.a, yes.a, m.a), _mm256_blendv_ps(no.b, yes.b, m.b)}; }
+KV_INLINE M m_and(M x, M y) { return {_mm256_and_ps(x.a, y.a), _mm256_and_ps(x.b, y.b)}; }
+KV_INLINE F f_swap_pairs(F x) { return {_mm256_permute_ps(x.a, 0xB1), _mm256_permute_ps(x.b, 0xB1)}; }
+KV_INLINE F f_iota() {
+  return {_mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7), _mm256_setr_ps(8, 9, 10, 11, 12, 13, 14, 15)};
+}
+KV_INLINE I f_round_i(F x) { return {_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }
+KV_INLINE F i_float(I x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+/// 2^n for n in [-126, 127].
+KV_INLINE F i_exp2(I n) {
+  const __m256i bias = _mm256_set1_epi32(127);
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n.a, bias), 23)),
+          _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(n.b, bias), 23))};
+}
+KV_INLINE I i_add(I x, I y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
+KV_INLINE void i_store_i8(int8_t* p, I v) {
+  const __m128i low = _mm_packs_epi32(_mm256_castsi256_si128(v.a), _mm256_extracti128_si256(v.a, 1));
+  const __m128i high = _mm_packs_epi32(_mm256_castsi256_si128(v.b), _mm256_extracti128_si256(v.b, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(low, high));
+}
+KV_INLINE F f_load_f16(const uint16_t* p) {
+  return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))),
+          _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 8)))};
+}
+KV_INLINE void f_store_f16(uint16_t* p, F v) {
+  constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v.a, kNearest));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 8), _mm256_cvtps_ph(v.b, kNearest));
+}
+KV_INLINE __m256 lane_i8(const int8_t* p) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+KV_INLINE F f_load_i8(const int8_t* p) { return {lane_i8(p), lane_i8(p + 8)}; }
+
+/// Sums in one fixed tree: halves of 8, 4, 2, 1. The same in every instruction set.
+KV_INLINE float f_sum(F v) {
+  const __m256 a = _mm256_add_ps(v.a, v.b);
+  __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  b = _mm_add_ps(b, _mm_movehl_ps(b, b));
+  return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
+}
+KV_INLINE float f_largest(F v) {
+  const __m256 a = _mm256_max_ps(v.a, v.b);
+  __m128 b = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  b = _mm_max_ps(b, _mm_movehl_ps(b, b));
+  return _mm_cvtss_f32(_mm_max_ss(b, _mm_movehdup_ps(b)));
+}
+KV_INLINE int32_t i_sum(I v) {
+  const __m256i a = _mm256_add_epi32(v.a, v.b);
+  __m128i b = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+  b = _mm_add_epi32(b, _mm_shuffle_epi32(b, 0x4E));
+  return _mm_cvtsi128_si32(_mm_add_epi32(b, _mm_shuffle_epi32(b, 0xB1)));
+}
+
+// ---- native lanes of the GEMM: 8 rows
+
+constexpr uint32_t kLanes = 8;
+constexpr uint32_t kTileColumns = 4;  // GEMM tile: 16 registers hold no more
+constexpr uint32_t kTileQueries = 3;  // attention tile
+using LF = __m256;
+using LI = __m256i;
+using LQ = __m256i;
+
+KV_INLINE LF lf_zero() { return _mm256_setzero_ps(); }
+KV_INLINE LF lf_set(float x) { return _mm256_set1_ps(x); }
+KV_INLINE LF lf_load(const float* p) { return _mm256_loadu_ps(p); }
+KV_INLINE void lf_store(float* p, LF v) { _mm256_storeu_ps(p, v); }
+KV_INLINE LF lf_add(LF a, LF b) { return _mm256_add_ps(a, b); }
+KV_INLINE LF lf_mul(LF a, LF b) { return _mm256_mul_ps(a, b); }
+KV_INLINE LF lf_neg(LF a) { return _mm256_xor_ps(a, _mm256_set1_ps(-0.0F)); }
+KV_INLINE LF lf_fma(LF a, LF b, LF c) { return _mm256_fmadd_ps(a, b, c); }
+KV_INLINE LF lf_from_i(LI a) { return _mm256_cvtepi32_ps(a); }
+KV_INLINE LF lf_load_f16(const void* p) { return _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p))); }
+KV_INLINE LF lf_load_u8(const uint8_t* p) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+KV_INLINE LF lf_load_i8(const uint8_t* p) { return lane_i8(reinterpret_cast<const int8_t*>(p)); }
+/// Bits shift..shift+3 of 8 bytes.
+KV_INLINE LF lf_nibble(const uint8_t* p, int shift) {
+  const __m256i b = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  return _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(b, shift), _mm256_set1_epi32(15)));
+}
+/// [8 rows][2] bf16 as the even and the odd values, exactly.
+KV_INLINE void lf_load_bf16_pair(const void* p, LF& even, LF& odd) {
+  const __m256i v = _mm256_loadu_si256(static_cast<const __m256i*>(p));
+  even = _mm256_castsi256_ps(_mm256_slli_epi32(v, 16));
+  odd = _mm256_castsi256_ps(_mm256_and_si256(v, _mm256_set1_epi32(static_cast<int>(0xFFFF0000U))));
+}
+KV_INLINE LI li_zero() { return _mm256_setzero_si256(); }
+KV_INLINE LI li_set(int32_t x) { return _mm256_set1_epi32(x); }
+/// Byte `byte` of every 32-bit lane, less `zero`.
+KV_INLINE LI li_byte(LQ q, int byte, int32_t zero) {
+  const LI b = _mm256_and_si256(_mm256_srli_epi32(q, 8 * byte), _mm256_set1_epi32(255));
+  return _mm256_sub_epi32(b, _mm256_set1_epi32(zero));
+}
+KV_INLINE LQ lq_load(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+KV_INLINE void lq_store(uint8_t* p, LQ v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
+KV_INLINE LQ lq_set(uint8_t x) { return _mm256_set1_epi8(static_cast<char>(x)); }
+KV_INLINE LQ lq_and(LQ a, LQ b) { return _mm256_and_si256(a, b); }
+/// a | (b & c)
+KV_INLINE LQ lq_or_and(LQ a, LQ b, LQ c) { return _mm256_or_si256(a, _mm256_and_si256(b, c)); }
+/// Shifts in 16-bit units: bits cross into the neighbour byte, so the result must be masked.
+KV_INLINE LQ lq_right(LQ a, unsigned n) { return _mm256_srli_epi16(a, static_cast<int>(n)); }
+KV_INLINE LQ lq_left(LQ a, unsigned n) { return _mm256_slli_epi16(a, static_cast<int>(n)); }
+
+#if defined(KVASIR_KERNEL_VNNI)
+constexpr bool kSignedDot8 = false;
+#else
+constexpr bool kSignedDot8 = true;  // full 8-bit weights: sum q-128 with signs moved, so that no 16-bit sum saturates
+#endif
+
+/// How many sums of two products fit into 16 bits: they are added there before widening.
+constexpr int pairs_per_sum(int bits, int vectors) {
+  const int fit = bits >= 7 ? 1 : 32767 / (2 * 127 * ((1 << bits) - 1));
+  const int power = fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
+  return power < vectors ? power : vectors;
+}
+
+/// s + sum over `Vectors` groups of 4 k of q * a, for values of q below 2^Bits. a: [Vectors][columns][4].
+template <int Bits, int Vectors>
+KV_INLINE LI lq_dot_block(LI s, const LQ* q, const int8_t* a, uint32_t column_bytes) {
+#if defined(KVASIR_KERNEL_VNNI)
+  KV_UNROLL
+  for (int j = 0; j < Vectors; ++j) {
+    int32_t v;
+    __builtin_memcpy(&v, a + static_cast<uint32_t>(j) * column_bytes, 4);
+    s = _mm256_dpbusd_avx_epi32(s, q[j], _mm256_set1_epi32(v));
+  }
+  return s;
+#else
+  constexpr int kPerSum = pairs_per_sum(Bits, Vectors);
+  const __m256i ones = _mm256_set1_epi16(1);
+  KV_UNROLL
+  for (int j = 0; j < Vectors; j += kPerSum) {
+    __m256i sum = _mm256_setzero_si256();
+    KV_UNROLL
+    for (int i = j; i < j + kPerSum; ++i) {
+      int32_t v;
+      __builtin_memcpy(&v, a + static_cast<uint32_t>(i) * column_bytes, 4);
+      const __m256i b = _mm256_set1_epi32(v);
+      __m256i pair;
+      if constexpr (Bits >= 8) {
+        const __m256i w = _mm256_xor_si256(q[i], _mm256_set1_epi8(-128));
+        pair = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(b, w));
+      } else {
+        pair = _mm256_maddubs_epi16(q[i], b);
+      }
+      sum = i == j ? pair : _mm256_add_epi16(sum, pair);
+    }
+    s = _mm256_add_epi32(s, _mm256_madd_epi16(sum, ones));
+  }
+  return s;
+#endif
+}
+
+}  // namespace
+}  // namespace kvasir::cpu::KVASIR_ISA

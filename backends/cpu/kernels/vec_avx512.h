@@ -1,0 +1,179 @@
+// 16 floats in one zmm. `F`, `I`, `M` are the 16-lane types of all row and attention kernels; `LF`, `LI`, `LQ` the
+// native lanes of the GEMM (here the same). Included by AVX-512 spines only, inside no namespace.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#define KV_INLINE static inline __attribute__((always_inline))
+#define KV_UNROLL _Pragma("GCC unroll 16")
+#define KV_NO_UNROLL _Pragma("GCC unroll 1")
+
+namespace kvasir::cpu::KVASIR_ISA {
+namespace {
+
+using F = __m512;
+using I = __m512i;
+using M = __mmask16;
+
+KV_INLINE F f_zero() { return _mm512_setzero_ps(); }
+KV_INLINE F f_set(float x) { return _mm512_set1_ps(x); }
+KV_INLINE F f_load(const float* p) { return _mm512_loadu_ps(p); }
+KV_INLINE void f_store(float* p, F v) { _mm512_storeu_ps(p, v); }
+KV_INLINE M m_first(uint32_t n) { return static_cast<M>(n >= 16 ? 0xFFFFU : (1U << n) - 1U); }
+KV_INLINE F f_load_part(const float* p, uint32_t n) { return _mm512_maskz_loadu_ps(m_first(n), p); }
+KV_INLINE void f_store_part(float* p, F v, uint32_t n) { _mm512_mask_storeu_ps(p, m_first(n), v); }
+KV_INLINE F f_add(F a, F b) { return _mm512_add_ps(a, b); }
+KV_INLINE F f_sub(F a, F b) { return _mm512_sub_ps(a, b); }
+KV_INLINE F f_mul(F a, F b) { return _mm512_mul_ps(a, b); }
+KV_INLINE F f_div(F a, F b) { return _mm512_div_ps(a, b); }
+KV_INLINE F f_fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+KV_INLINE F f_max(F a, F b) { return _mm512_max_ps(a, b); }
+KV_INLINE F f_min(F a, F b) { return _mm512_min_ps(a, b); }
+KV_INLINE F f_abs(F a) { return _mm512_abs_ps(a); }
+KV_INLINE M f_less(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+KV_INLINE F f_select(M m, F yes, F no) { return _mm512_mask_blend_ps(m, no, yes); }
+KV_INLINE M m_and(M a, M b) { return static_cast<M>(a & b); }
+KV_INLINE F f_swap_pairs(F a) { return _mm512_permute_ps(a, 0xB1); }
+KV_INLINE F f_iota() { return _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
+KV_INLINE I f_round_i(F a) { return _mm512_cvtps_epi32(a); }
+KV_INLINE F i_float(I a) { return _mm512_cvtepi32_ps(a); }
+/// 2^n for n in [-126, 127].
+KV_INLINE F i_exp2(I n) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23));
+}
+KV_INLINE I i_add(I a, I b) { return _mm512_add_epi32(a, b); }
+KV_INLINE void i_store_i8(int8_t* p, I v) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(v)); }
+KV_INLINE F f_load_f16(const uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+KV_INLINE void f_store_f16(uint16_t* p, F v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+KV_INLINE F f_load_i8(const int8_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+
+/// Sums in one fixed tree: halves of 8, 4, 2, 1. The same in every instruction set.
+KV_INLINE float f_sum(F v) {
+  const __m256 a = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+  __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  b = _mm_add_ps(b, _mm_movehl_ps(b, b));
+  return _mm_cvtss_f32(_mm_add_ss(b, _mm_movehdup_ps(b)));
+}
+KV_INLINE float f_largest(F v) {
+  const __m256 a = _mm256_max_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+  __m128 b = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  b = _mm_max_ps(b, _mm_movehl_ps(b, b));
+  return _mm_cvtss_f32(_mm_max_ss(b, _mm_movehdup_ps(b)));
+}
+KV_INLINE int32_t i_sum(I v) { return _mm512_reduce_add_epi32(v); }
+
+// ---- native lanes of the GEMM: 16 rows
+
+constexpr uint32_t kLanes = 16;
+constexpr uint32_t kTileColumns = 12;   // GEMM tile
+constexpr uint32_t kTileQueries = 6;    // attention tile
+using LF = __m512;
+using LI = __m512i;
+using LQ = __m512i;
+
+KV_INLINE LF lf_zero() { return _mm512_setzero_ps(); }
+KV_INLINE LF lf_set(float x) { return _mm512_set1_ps(x); }
+KV_INLINE LF lf_load(const float* p) { return _mm512_loadu_ps(p); }
+KV_INLINE void lf_store(float* p, LF v) { _mm512_storeu_ps(p, v); }
+KV_INLINE LF lf_add(LF a, LF b) { return _mm512_add_ps(a, b); }
+KV_INLINE LF lf_mul(LF a, LF b) { return _mm512_mul_ps(a, b); }
+KV_INLINE LF lf_neg(LF a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0F)); }
+KV_INLINE LF lf_fma(LF a, LF b, LF c) { return _mm512_fmadd_ps(a, b, c); }
+KV_INLINE LF lf_from_i(LI a) { return _mm512_cvtepi32_ps(a); }
+KV_INLINE LF lf_load_f16(const void* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p))); }
+KV_INLINE LF lf_load_u8(const uint8_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+KV_INLINE LF lf_load_i8(const uint8_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+/// Bits shift..shift+3 of 16 bytes.
+KV_INLINE LF lf_nibble(const uint8_t* p, int shift) {
+  const __m512i b = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(b, static_cast<unsigned>(shift)), _mm512_set1_epi32(15)));
+}
+/// [16 rows][2] bf16 as the even and the odd values, exactly.
+KV_INLINE void lf_load_bf16_pair(const void* p, LF& even, LF& odd) {
+  const __m512i v = _mm512_loadu_si512(p);
+  even = _mm512_castsi512_ps(_mm512_slli_epi32(v, 16));
+  odd = _mm512_castsi512_ps(_mm512_and_si512(v, _mm512_set1_epi32(static_cast<int>(0xFFFF0000U))));
+}
+KV_INLINE LI li_zero() { return _mm512_setzero_si512(); }
+KV_INLINE LI li_set(int32_t x) { return _mm512_set1_epi32(x); }
+/// Byte `byte` of every 32-bit lane, less `zero`.
+KV_INLINE LI li_byte(LQ q, int byte, int32_t zero) {
+  const LI b = _mm512_and_si512(_mm512_srli_epi32(q, static_cast<unsigned>(8 * byte)), _mm512_set1_epi32(255));
+  return _mm512_sub_epi32(b, _mm512_set1_epi32(zero));
+}
+KV_INLINE LQ lq_load(const uint8_t* p) { return _mm512_loadu_si512(p); }
+KV_INLINE void lq_store(uint8_t* p, LQ v) { _mm512_storeu_si512(p, v); }
+KV_INLINE LQ lq_set(uint8_t x) { return _mm512_set1_epi8(static_cast<char>(x)); }
+KV_INLINE LQ lq_and(LQ a, LQ b) { return _mm512_and_si512(a, b); }
+/// a | (b & c)
+KV_INLINE LQ lq_or_and(LQ a, LQ b, LQ c) { return _mm512_ternarylogic_epi32(a, b, c, 0xF8); }
+/// Shifts in 16-bit units: bits cross into the neighbour byte, so the result must be masked.
+KV_INLINE LQ lq_right(LQ a, unsigned n) { return _mm512_srli_epi16(a, n); }
+KV_INLINE LQ lq_left(LQ a, unsigned n) { return _mm512_slli_epi16(a, n); }
+
+#if defined(KVASIR_KERNEL_VNNI)
+constexpr bool kSignedDot8 = false;
+KV_INLINE LI lq_dot(LI s, LQ q, int32_t a) { return _mm512_dpbusd_epi32(s, q, _mm512_set1_epi32(a)); }
+#else
+constexpr bool kSignedDot8 = true;  // full 8-bit weights: sum q-128 with signs moved, so that no 16-bit sum saturates
+#endif
+
+/// How many sums of two products fit into 16 bits: they are added there before widening.
+constexpr int pairs_per_sum(int bits, int vectors) {
+  const int fit = bits >= 7 ? 1 : 32767 / (2 * 127 * ((1 << bits) - 1));
+  const int power = fit >= 8 ? 8 : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
+  return power < vectors ? power : vectors;
+}
+
+/// s + sum over `Vectors` groups of 4 k of q * a, for values of q below 2^Bits. a: [Vectors][columns][4].
+template <int Bits, int Vectors>
+KV_INLINE LI lq_dot_block(LI s, const LQ* q, const int8_t* a, uint32_t column_bytes) {
+#if defined(KVASIR_KERNEL_VNNI)
+  KV_UNROLL
+  for (int j = 0; j < Vectors; ++j) {
+    int32_t v;
+    __builtin_memcpy(&v, a + static_cast<uint32_t>(j) * column_bytes, 4);
+    s = lq_dot(s, q[j], v);
+  }
+  return s;
+#else
+  constexpr int kPerSum = pairs_per_sum(Bits, Vectors);
+  const __m512i ones = _mm512_set1_epi16(1);
+  KV_UNROLL
+  for (int j = 0; j < Vectors; j += kPerSum) {
+    __m512i sum = _mm512_setzero_si512();
+    KV_UNROLL
+    for (int i = j; i < j + kPerSum; ++i) {
+      int32_t v;
+      __builtin_memcpy(&v, a + static_cast<uint32_t>(i) * column_bytes, 4);
+      const __m512i b = _mm512_set1_epi32(v);
+      __m512i pair;
+      if constexpr (Bits >= 8) {
+        const __m512i w = _mm512_xor_si512(q[i], _mm512_set1_epi8(-128));
+        const __m512i moved = _mm512_mask_sub_epi8(b, _mm512_movepi8_mask(w), _mm512_setzero_si512(), b);
+        pair = _mm512_maddubs_epi16(_mm512_abs_epi8(w), moved);
+      } else {
+        pair = _mm512_maddubs_epi16(q[i], b);
+      }
+      sum = i == j ? pair : _mm512_add_epi16(sum, pair);
+    }
+    s = _mm512_add_epi32(s, _mm512_madd_epi16(sum, ones));
+  }
+  return s;
+#endif
+}
+
+}  // namespace
+}  // namespace kvasir::cpu::KVASIR_ISA

@@ -1,0 +1,279 @@
+// linear and its wider forms. Two phases: rows are made (plain, normed or gated) and packed into tiles, then panels of
+// weights x tiles are multiplied. With one tile (decode, small batches) every thread packs for itself, which is cheaper
+// than a barrier; else tiles are packed by all threads and a barrier follows.
+#include <algorithm>
+#include <cstring>
+
+#include "backends/cpu/cpu_stream.h"
+#include "backends/cpu/format.h"
+
+namespace kvasir::cpu {
+namespace {
+
+constexpr uint64_t kBlockBytes = uint64_t{384} << 10;  // packed activations that stay in L2 over all panels
+
+uint64_t round_up(uint64_t value, uint64_t unit) noexcept { return (value + unit - 1) / unit * unit; }
+
+struct Part {
+  const CpuWeight* weight;
+  Mat y;
+  const float* bias;
+  float scale;
+  bool accumulate;
+  uint64_t first_panel;  // in the numbering over all parts
+};
+
+struct LinearOp {
+  RowSource source;
+  NormArgs norm;      // kNorm
+  PackPlan plan;
+  const Part* parts;
+  uint32_t part_count;
+  uint32_t rows, tiles, tiles_per_block;
+  uint64_t panels;    // of all parts
+  uint8_t* packed;    // null: each thread packs into its own scratch
+  uint64_t packed_size;
+  uint64_t kernel_scratch;
+  Shares* shares;
+  uint32_t share_count;
+};
+
+/// The row that enters the product: in place if it is there already, else made in `scratch`.
+const float* make_row(const LinearOp& op, const KernelTable& kernels, uint32_t row, float* scratch) {
+  const float* x = row_of(op.source.x, row);
+  switch (op.source.kind) {
+    case RowSource::Kind::kPlain: return x;
+    case RowSource::Kind::kNorm: {
+      NormArgs norm = op.norm;
+      norm.x = x;
+      norm.y = scratch;
+      kernels.norm(norm);
+      return scratch;
+    }
+    case RowSource::Kind::kGated:
+      kernels.gated(scratch, x, row_of(op.source.up, row), op.plan.k, static_cast<ActivationIndex>(op.source.activation));
+      return scratch;
+  }
+  return x;
+}
+
+void pack_tile(const LinearOp& op, const OpContext& context, const PackedRows& packed, uint32_t tile, float* row_scratch) {
+  const TileSpan span = tile_span(op.rows, op.tiles, tile);
+  for (uint32_t c = 0; c < span.count; ++c) {
+    pack_row(context.kernels, op.plan, packed, span.first, span.count, c, make_row(op, context.kernels, span.first + c, row_scratch));
+  }
+}
+
+/// Scratch of a thread: the kernel's, one row, then (for private packing) the packed rows.
+float* row_scratch(const LinearOp& op, const OpContext& context) { return reinterpret_cast<float*>(context.scratch + op.kernel_scratch); }
+uint8_t* private_rows(const LinearOp& op, const OpContext& context) {
+  return context.scratch + op.kernel_scratch + round_up(op.plan.k * sizeof(float), 64);
+}
+
+void run_panels(const LinearOp& op, const OpContext& context, const PackedRows& packed, uint64_t begin, uint64_t end,
+                uint32_t tile_begin, uint32_t tile_end) {
+  for (uint32_t p = 0; p < op.part_count; ++p) {
+    const Part& part = op.parts[p];
+    const uint64_t first = std::max(begin, part.first_panel);
+    const uint64_t last = std::min(end, part.first_panel + part.weight->panels());
+    if (first >= last) continue;
+    const Aux aux = format_info(part.weight->format()).aux;
+    const bool exact = aux == Aux::kNone || packed.aux[static_cast<uint32_t>(aux)] == nullptr;
+    LinearArgs args;
+    args.format = part.weight->format();
+    args.panels = part.weight->panel(0, 0);
+    args.panel_bytes = part.weight->panel_bytes();
+    args.k = op.plan.k;
+    args.m = static_cast<uint32_t>(part.weight->rows());
+    args.columns = op.rows;
+    args.tiles = op.tiles;
+    args.q = exact ? nullptr : packed.q;
+    args.aux = exact ? nullptr : packed.aux[static_cast<uint32_t>(aux)];
+    args.f = exact ? packed.f : nullptr;
+    args.y = part.y.data;
+    args.y_stride = part.y.stride;
+    args.bias = part.bias;
+    args.scale = part.scale;
+    args.accumulate = part.accumulate;
+    args.scratch = context.scratch;
+    context.kernels.linear(args, static_cast<uint32_t>(first - part.first_panel), static_cast<uint32_t>(last - part.first_panel),
+                           tile_begin, tile_end);
+  }
+}
+
+struct PackArgs {
+  const LinearOp* op;
+  static void run(const PackArgs& a, const OpContext& context) {
+    const LinearOp& op = *a.op;
+    const PackedRows packed = packed_at(op.plan, op.rows, op.packed);
+    for (uint64_t t = context.worker.begin(op.tiles); t < context.worker.end(op.tiles); ++t) {
+      pack_tile(op, context, packed, static_cast<uint32_t>(t), row_scratch(op, context));
+    }
+  }
+};
+
+struct MultiplyArgs {
+  const LinearOp* op;
+  static void run(const MultiplyArgs& a, const OpContext& context) {
+    const LinearOp& op = *a.op;
+    uint8_t* memory = op.packed != nullptr ? op.packed : private_rows(op, context);
+    const PackedRows packed = packed_at(op.plan, op.rows, memory);
+    if (op.packed == nullptr) pack_tile(op, context, packed, 0, row_scratch(op, context));
+    for (;;) {
+      const auto [begin, end] = Shares::take(op.shares, op.share_count, context.worker.index);
+      if (begin == end) return;
+      for (uint64_t at = begin; at < end;) {  // a chunk may cross into the next block of tiles
+        const uint64_t block = at / op.panels;
+        const uint64_t stop = std::min(end, (block + 1) * op.panels);
+        const auto tile = static_cast<uint32_t>(block * op.tiles_per_block);
+        run_panels(op, context, packed, at - block * op.panels, stop - block * op.panels, tile,
+                   std::min(op.tiles, tile + op.tiles_per_block));
+        at = stop;
+      }
+    }
+  }
+};
+
+}  // namespace
+
+void plan_for(const CpuWeight& weight, bool exact, PackPlan& plan) noexcept {
+  const Aux aux = format_info(weight.format()).aux;
+  if (exact || aux == Aux::kNone) plan.exact = true;
+  else plan.kinds |= 1U << static_cast<uint32_t>(aux);
+}
+
+uint64_t packed_bytes(const PackPlan& plan, uint64_t rows) noexcept {
+  uint64_t bytes = 0;
+  if (plan.kinds != 0) bytes += round_up(rows * plan.k, 64);
+  for (uint32_t kind = 0; kind < kAuxKinds; ++kind) {
+    if ((plan.kinds >> kind & 1U) != 0) bytes += round_up(rows * (plan.k / 32) * aux_width(kind) * sizeof(float), 64);
+  }
+  if (plan.exact) bytes += round_up(rows * round_up(plan.k, 2) * sizeof(float), 64);
+  return bytes;
+}
+
+PackedRows packed_at(const PackPlan& plan, uint64_t rows, uint8_t* memory) noexcept {
+  PackedRows out;
+  auto carve = [&memory](uint64_t bytes) {
+    uint8_t* at = memory;
+    memory += round_up(bytes, 64);
+    return at;
+  };
+  if (plan.kinds != 0) out.q = reinterpret_cast<int8_t*>(carve(rows * plan.k));
+  for (uint32_t kind = 0; kind < kAuxKinds; ++kind) {
+    if ((plan.kinds >> kind & 1U) == 0) continue;
+    out.aux[kind] = reinterpret_cast<float*>(carve(rows * (plan.k / 32) * aux_width(kind) * sizeof(float)));
+  }
+  if (plan.exact) out.f = reinterpret_cast<float*>(carve(rows * round_up(plan.k, 2) * sizeof(float)));
+  return out;
+}
+
+void pack_row(const KernelTable& kernels, const PackPlan& plan, const PackedRows& to, uint64_t first, uint32_t columns,
+              uint32_t column, const float* x) noexcept {
+  if (plan.kinds != 0) {
+    QuantizeArgs args;
+    args.x = x;
+    args.k = plan.k;
+    args.column = column;
+    args.columns = columns;
+    args.q = to.q + first * plan.k;
+    for (uint32_t kind = 0; kind < kAuxKinds; ++kind) {
+      if (to.aux[kind] != nullptr) args.aux[kind] = to.aux[kind] + first * (plan.k / 32) * aux_width(kind);
+    }
+    kernels.quantize_row(args);
+  }
+  if (plan.exact) {
+    const uint64_t k_even = round_up(plan.k, 2);
+    float* f = to.f + first * k_even + column;
+    for (uint64_t i = 0; i < plan.k; ++i) f[i * columns] = x[i];
+    if (k_even != plan.k) f[plan.k * columns] = 0.0F;
+  }
+}
+
+void CpuStream::record_linear(std::span<const LinearSpec> parts, const RowSource& source) noexcept {
+  if (!has_data(source.x) || parts.empty() || source.x.rows == 0) return;
+  LinearOp op{};
+  op.source = source;
+  op.rows = source.x.rows;
+  op.plan.k = source.x.cols;
+  auto* kept = take<Part>(parts.size());
+  if (kept == nullptr) return;
+  std::vector<Span>& reads = reads_;
+  std::vector<Span>& writes = writes_;
+  reads.assign({span_of(source.x), span_of(source.up)});
+  writes.clear();
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const LinearSpec& part = parts[i];
+    const CpuWeight& weight = cpu_weight(*part.weight);
+    if (!require(!weight.is_vector() && weight.cols() == op.plan.k && part.y.cols == weight.rows() && part.y.rows == op.rows && weight.experts() == 1,
+                 "linear: shapes differ") ||
+        !has_data(part.y)) {
+      return;
+    }
+    if (part.bias != nullptr && !require(part.bias->rows() * part.bias->cols() == weight.rows(), "linear: bias has another size")) return;
+    kept[i] = {&weight, part.y, values_or_null(part.bias), part.scale, part.accumulate, op.panels};
+    op.panels += weight.panels();
+    plan_for(weight, exact_, op.plan);
+    op.kernel_scratch = std::max(op.kernel_scratch, round_up(linear_scratch_bytes(weight.format(), op.plan.k, exact_), 64));
+    if (part.accumulate) reads.push_back(span_of(part.y));
+    writes.push_back(span_of(part.y));
+  }
+  op.parts = kept;
+  op.part_count = static_cast<uint32_t>(parts.size());
+  if (source.kind == RowSource::Kind::kNorm) {
+    if (!norm_args(source.norm, source.x, op.norm)) return;
+  }
+  op.tiles = tile_count(op.rows, kernels_.tile_columns);
+  op.packed_size = packed_bytes(op.plan, op.rows);
+  const uint64_t tile_bytes = std::max<uint64_t>(1, op.packed_size / op.tiles);
+  op.tiles_per_block = static_cast<uint32_t>(std::clamp<uint64_t>(kBlockBytes / tile_bytes, 1, op.tiles));
+  const uint64_t blocks = (op.tiles + op.tiles_per_block - 1) / op.tiles_per_block;
+  const uint64_t items = op.panels * blocks;
+  op.share_count = team_.size();
+  op.shares = make_shares(items, items / (uint64_t{team_.size()} * 8));
+
+  // Own packing needs no barrier, but then nobody may write what another still reads.
+  bool alias = false;
+  for (const Span& w : writes) alias = alias || touches(w, span_of(source.x)) || touches(w, span_of(source.up));
+  const bool shared = op.tiles > 1 || alias;
+  need_scratch(op.kernel_scratch + round_up(op.plan.k * sizeof(float), 64) + (shared ? 0 : op.packed_size));
+  if (shared) op.packed = take_packed(op.packed_size);
+  const LinearOp* recorded = keep(op);
+  if (recorded == nullptr || op.shares == nullptr || (shared && op.packed == nullptr)) return;
+  if (shared) {
+    const Span packed{op.packed, op.packed + op.packed_size};
+    record(PackArgs{recorded}, {span_of(source.x), span_of(source.up)}, {packed});
+    reads.push_back(packed);
+  }
+  const MultiplyArgs* multiply = keep(MultiplyArgs{recorded});
+  if (multiply == nullptr) return;
+  append([](const void* a, const OpContext& c) { MultiplyArgs::run(*static_cast<const MultiplyArgs*>(a), c); }, multiply,
+         std::span<const Span>(reads), std::span<const Span>(writes));
+}
+
+void CpuStream::linear(std::span<const LinearSpec> parts, Mat x) noexcept {
+  RowSource source;
+  source.x = x;
+  record_linear(parts, source);
+}
+
+void CpuStream::norm_linear(std::span<const LinearSpec> parts, Mat x, const NormSpec& spec) noexcept {
+  if (spec.groups != 1) return Stream::norm_linear(parts, x, spec);
+  RowSource source;
+  source.kind = RowSource::Kind::kNorm;
+  source.x = x;
+  source.norm = spec;
+  record_linear(parts, source);
+}
+
+void CpuStream::gated_linear(std::span<const LinearSpec> parts, Mat gate, Mat up, Activation act) noexcept {
+  if (!has_data(up) || !require(gate.rows == up.rows && gate.cols == up.cols, "gated_linear: shapes differ")) return;
+  RowSource source;
+  source.kind = RowSource::Kind::kGated;
+  source.x = gate;
+  source.up = up;
+  source.activation = act;
+  record_linear(parts, source);
+}
+
+}  // namespace kvasir::cpu
