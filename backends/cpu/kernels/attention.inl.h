@@ -338,21 +338,15 @@ KV_INLINE void store_q8(int8_t* to, uint64_t stride, uint16_t* scales, uint64_t 
       const float magnitude = __builtin_fabsf(x[b + i]);
       if (magnitude > largest) largest = magnitude;
     }
+    const float d = largest / 127.0F;
     uint16_t half[16];
-    float lanes[16];
-    f_store_f16(half, f_set(largest / 127.0F));
-    f_store(lanes, f_load_f16(half));
-    const float d = lanes[0];
+    f_store_f16(half, f_min(f_set(d), f_set(65504.0F)));
     scales[(b / 32) * scale_stride] = half[0];
-    const float inverse = d > 0.0F ? 1.0F / d : 0.0F;
+    const F inverse = f_set(d > 0.0F ? 1.0F / d : 0.0F);
     alignas(16) float padded[32] = {};
     __builtin_memcpy(padded, x + b, count * sizeof(float));
     int8_t q[32];
-    for (uint32_t i = 0; i < 32; i += 16) {
-      // the scale may have been rounded down: keep within 8 bits
-      const F scaled = f_max(f_set(-127.0F), f_min(f_set(127.0F), f_mul(f_load(padded + i), f_set(inverse))));
-      i_store_i8(q + i, f_round_i(scaled));
-    }
+    for (uint32_t i = 0; i < 32; i += 16) i_store_i8(q + i, f_round_i(f_mul(f_load(padded + i), inverse)));
     for (uint32_t i = 0; i < count; ++i) to[(b + i) * stride] = q[i];
   }
 }
