@@ -51,8 +51,8 @@ class Peer::Call final : public Responder::Sink, public std::enable_shared_from_
   }
 
   void cancel(CancelCause cause) {
-    if (ended_ || cancel_cause_) return;
-    cancel_cause_ = cause;
+    if (cancel_cause_) return;
+    cancel_cause_ = cause;  // also silences an answer that waits out its gap
     auto fn = std::move(on_cancel_);
     if (fn) fn(cause);
   }
