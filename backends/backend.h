@@ -7,6 +7,9 @@
 // on which other rows are in the step, on chunking, or on the number of threads (decisions.md 9): every backend keeps
 // one order of floating-point operations per output element. Ops return nothing: the first error is sticky and comes
 // out of finish(). Ops only read shapes at record time; data may be produced by an earlier op of the same step.
+// Ops run as if one after another: a matrix may be written again, or downloaded before it is. Specs are copied at the
+// call; token ids, row lists, inverse frequencies, upload sources and download targets must live until finish().
+// Matrices may be views of columns (stride > cols). The output may be an input in norm, gated, activate and gated_linear.
 #pragma once
 
 #include <cstdint>
