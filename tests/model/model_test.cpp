@@ -134,9 +134,12 @@ TEST_CASE("a token outside the vocabulary is refused before anything is computed
 
 TEST_CASE("chunked and batched steps equal one step bit for bit", "[model]") {
   const auto root = KVASIR_NEEDS(shared_data("tiny-models"));
+  const std::string best = test_backends().front();
   for (const char* folder : {"llama", "gemma2", "qwen3_moe", "deepseek_v3", "lfm2", "mamba2", "qwen3_5"}) {
     const fs::path path = root / folder / "model-bf16.gguf";
     for (const std::string& backend : test_backends()) {
+      // Every backend with the plainest family, every family on the best backend.
+      if (backend != best && backend != "reference" && folder != std::string_view("llama")) continue;
       for (const bool exact : {true, false}) {
         CAPTURE(folder, backend, exact);
         RunnerOptions options;
