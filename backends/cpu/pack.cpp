@@ -171,10 +171,10 @@ void put_planes(Format format, const Vectors& v, uint32_t b, uint8_t* out) noexc
     case Format::kQ5_1: return put_bits(v, 4, out + 64), put_nibbles(v, out + 128);
     case Format::kQ8_0: return put_bytes(v, out + 32);
     case Format::kQ2_K: return put_pairs(v, 0, out + 320 + 128 * b);
-    case Format::kQ3_K: return put_bits(v, 2, out + 288 + 64 * b), put_pairs(v, 0, out + 800 + 128 * b);
+    case Format::kQ3_K: return put_bits(v, 2, out + 288 + 192 * b), put_pairs(v, 0, out + 352 + 192 * b);
     case Format::kQ4_K: return put_nibbles(v, out + 320 + 256 * b);
-    case Format::kQ5_K: return put_bits(v, 4, out + 320 + 64 * b), put_nibbles(v, out + 832 + 256 * b);
-    case Format::kQ6_K: return put_nibbles(v, out + 288 + 256 * b), put_pairs(v, 4, out + 2336 + 128 * b);
+    case Format::kQ5_K: return put_bits(v, 4, out + 320 + 320 * b), put_nibbles(v, out + 384 + 320 * b);
+    case Format::kQ6_K: return put_nibbles(v, out + 288 + 384 * b), put_pairs(v, 4, out + 544 + 384 * b);
     case Format::kF32:
     case Format::kF16:
     case Format::kBF16: return;

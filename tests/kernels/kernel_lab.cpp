@@ -8,7 +8,6 @@
 
 #include "backends/reference/dequantise.h"
 #include "backends/registry.h"
-#include "tests/support/data.h"
 
 namespace kvasir::test {
 namespace {
@@ -205,15 +204,6 @@ std::vector<std::vector<float>> Lab::run(uint32_t rows, const std::function<void
   all.n_rows = rows;
   layout.sequences.push_back(all);
   return run(layout, program);
-}
-
-std::vector<std::string> usable_variants() {
-  std::vector<std::string> out;
-  for (const Probe& probe : probe_cpu_backends()) {
-    if (probe.usable) out.push_back(probe.name);
-    else report_skip(probe.name + ": " + probe.reason);
-  }
-  return out;
 }
 
 std::unique_ptr<Backend> open_cpu(std::string_view name, uint32_t threads, Activations activations) {

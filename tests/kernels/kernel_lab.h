@@ -69,7 +69,7 @@ class Lab {
 };
 
 /// Names of the CPU variants that run here; the others are reported as skipped, once per call.
-std::vector<std::string> usable_variants();
+std::vector<std::string> usable_variants();  // usable_variants.cpp
 std::unique_ptr<Backend> open_cpu(std::string_view name, uint32_t threads = 1, Activations activations = Activations::kAuto);
 std::unique_ptr<Backend> open_reference();
 

@@ -86,7 +86,8 @@ struct Q8_0 : FormatBase<1, 544, 8, 128, false, false, Aux::kZero128> {
   KV_INLINE LF min(const uint8_t*, uint32_t, uint32_t) { return lf_zero(); }
 };
 
-/// K-quants: d and dmin as f16[16], then per sub-block the factors of 16 rows, then the bit planes.
+/// K-quants: d and dmin as f16[16], then per sub-block the factors of 16 rows, then per 32 values all bit planes: one
+/// stream in memory (planes in regions of their own cost half of the bandwidth: prefetchers lose them).
 struct Q4_K : FormatBase<8, 2368, 4, 0, true, false, Aux::kMin> {
   KV_INLINE void quants(const uint8_t* p, uint32_t b, uint32_t part, LQ* q) {
     low_nibbles(p + 320 + 256 * b + 4 * kLanes * part, q);
@@ -100,19 +101,19 @@ struct Q4_K : FormatBase<8, 2368, 4, 0, true, false, Aux::kMin> {
 };
 struct Q5_K : FormatBase<8, 2880, 5, 0, true, false, Aux::kMin> {
   KV_INLINE void quants(const uint8_t* p, uint32_t b, uint32_t part, LQ* q) {
-    low_nibbles(p + 832 + 256 * b + 4 * kLanes * part, q);
-    or_bits<4>(p + 320 + 64 * b + 4 * kLanes * part, q);
+    low_nibbles(p + 384 + 320 * b + 4 * kLanes * part, q);
+    or_bits<4>(p + 320 + 320 * b + 4 * kLanes * part, q);
   }
   KV_INLINE LF scale(const uint8_t* p, uint32_t s, uint32_t part) { return Q4_K::scale(p, s, part); }
   KV_INLINE LF min(const uint8_t* p, uint32_t s, uint32_t part) { return Q4_K::min(p, s, part); }
 };
 struct Q6_K : FormatBase<8, 3360, 6, 32, false, true, Aux::kZero32x16> {
   KV_INLINE void quants(const uint8_t* p, uint32_t b, uint32_t part, LQ* q) {
-    low_nibbles(p + 288 + 256 * b + 4 * kLanes * part, q);
+    low_nibbles(p + 288 + 384 * b + 4 * kLanes * part, q);
     const LQ mask = lq_set(0x30);
     KV_UNROLL
     for (unsigned half = 0; half < 2; ++half) {
-      const LQ plane = lq_load(p + 2336 + 128 * b + 64 * half + 4 * kLanes * part);
+      const LQ plane = lq_load(p + 544 + 384 * b + 64 * half + 4 * kLanes * part);
       q[4 * half] = lq_or_and(q[4 * half], lq_left(plane, 4), mask);
       q[4 * half + 1] = lq_or_and(q[4 * half + 1], lq_left(plane, 2), mask);
       q[4 * half + 2] = lq_or_and(q[4 * half + 2], plane, mask);
@@ -126,8 +127,8 @@ struct Q6_K : FormatBase<8, 3360, 6, 32, false, true, Aux::kZero32x16> {
 };
 struct Q3_K : FormatBase<8, 1824, 3, 4, false, true, Aux::kZero4x16> {
   KV_INLINE void quants(const uint8_t* p, uint32_t b, uint32_t part, LQ* q) {
-    bit_pairs(p + 800 + 128 * b + 4 * kLanes * part, q);
-    or_bits<2>(p + 288 + 64 * b + 4 * kLanes * part, q);
+    bit_pairs(p + 352 + 192 * b + 4 * kLanes * part, q);
+    or_bits<2>(p + 288 + 192 * b + 4 * kLanes * part, q);
   }
   KV_INLINE LF scale(const uint8_t* p, uint32_t s, uint32_t part) { return Q6_K::scale(p, s, part); }
   KV_INLINE LF min(const uint8_t*, uint32_t, uint32_t) { return lf_zero(); }

@@ -137,17 +137,13 @@ void linear_int_direct(const LinearArgs& args, uint32_t panel_begin, uint32_t pa
   }
 }
 
-/// The others: one column straight from the panel, more from an expanded copy.
+/// The others: one tile straight from the panel, more from an expanded copy.
 template <class W>
 void linear_int_expanded(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin,
                          uint32_t tile_end) {
+  if (args.tiles == 1) return linear_int_direct<W>(args, panel_begin, panel_end, tile_begin, tile_end);
   for (uint32_t p = panel_begin; p < panel_end; ++p) {
-    const uint8_t* panel = args.panels + p * args.panel_bytes;
-    if (args.columns == 1) {
-      int_tile<W, 1>(args, panel, p * kPanelRows, 0);
-      continue;
-    }
-    expand_panel<W>(panel, args.k, args.scratch);
+    expand_panel<W>(args.panels + p * args.panel_bytes, args.k, args.scratch);
     for (uint32_t t = tile_begin; t < tile_end; ++t) {
       const TileSpan span = tile_span(args.columns, args.tiles, t);
       int_tile_of<Expanded<W>, kTileColumns>(span.count, args, args.scratch, p * kPanelRows, span.first);

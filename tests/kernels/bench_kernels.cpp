@@ -1,0 +1,152 @@
+// Speed of the CPU kernels through the ops that models use (not a test): GEMM in GOP/s, GEMV in GB/s of packed weights,
+// attention in us per step. Usage: bench_kernels [variant] [threads] [what...]; what: gemm gemv small attn tiny.
+// Each figure is the best of many runs: neighbours only ever make it worse.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <thread>
+
+#include "backends/cpu/format.h"
+#include "backends/registry.h"
+#include "tests/kernels/kernel_lab.h"
+
+using namespace kvasir;
+using namespace kvasir::test;
+
+namespace {
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+struct Best {
+  double seconds = 1e9;
+  void of(double budget, const std::function<void()>& run) {
+    const double begin = now();
+    do {
+      const double t = now();
+      run();
+      seconds = std::min(seconds, now() - t);
+    } while (now() - begin < budget);
+  }
+};
+
+/// Seconds of one step of `repeats` equal linears minus nothing: repeats hide the fixed cost of a step.
+double time_linear(Lab& lab, const std::vector<const Weight*>& weights, uint32_t rows, double budget) {
+  const auto k = static_cast<uint32_t>(weights[0]->cols());
+  const auto m = static_cast<uint32_t>(weights[0]->rows());
+  StepLayout layout;
+  layout.rows = rows;
+  layout.sequences.push_back({.first_row = 0, .n_rows = rows});
+  const std::vector<float> values(size_t{rows} * k, 0.5F);
+  Best best;
+  Stream& s = lab.stream();
+  best.of(budget, [&] {
+    s.begin(layout, nullptr);
+    const Mat x = s.alloc(rows, k);
+    s.upload(x, values);
+    const Mat y = s.alloc(rows, m);
+    for (const Weight* w : weights) {
+      const LinearSpec part{.y = y, .weight = w};
+      s.linear(std::span(&part, 1), x);
+    }
+    if (!s.finish()) std::abort();
+  });
+  return best.seconds / static_cast<double>(weights.size());
+}
+
+void gemm(Lab& lab, uint32_t rows, const char* title) {
+  std::printf("%s, %u rows:\n", title, rows);
+  for (const TensorType type : kPackedTypes) {
+    for (const auto& [m, k] : {std::pair{2048U, 2048U}, std::pair{5632U, 2048U}, std::pair{576U, 1536U}}) {
+      if (k % tensor_type_info(type)->block_values != 0) continue;
+      const Weight& w = lab.weight(type, m, k, 1);
+      const double t = time_linear(lab, {&w, &w}, rows, 0.4);
+      std::printf("  %-5s %4ux%4u %8.1f GOP/s  %6.1f us\n", tensor_type_info(type)->name.data(), m, k, 2.0 * m * k * rows / t / 1e9, t * 1e6);
+    }
+  }
+}
+
+void gemv(Lab& lab) {
+  std::printf("GEMV over 300 MB and more of weights:\n");
+  for (const TensorType type : kPackedTypes) {
+    const uint32_t m = 5632;
+    const uint32_t k = 2048;
+    std::vector<const Weight*> weights;
+    uint64_t bytes = 0;
+    while (bytes < uint64_t{300} << 20) {
+      weights.push_back(&lab.weight(type, m, k, 1));
+      bytes += weights.back()->bytes();
+    }
+    const double t = time_linear(lab, weights, 1, 1.0);
+    std::printf("  %-5s %6.1f GB/s\n", tensor_type_info(type)->name.data(), static_cast<double>(weights[0]->bytes()) / t / 1e9);
+  }
+}
+
+void tiny(Lab& lab) {
+  std::printf("small matrices in cache, one row (GB/s, us per op):\n");
+  for (const TensorType type : {TensorType::kQ4_1, TensorType::kQ8_0, TensorType::kF16}) {
+    for (const auto& [m, k] : {std::pair{576U, 576U}, std::pair{1536U, 576U}, std::pair{576U, 1536U}}) {
+      const Weight& w = lab.weight(type, m, k, 1);
+      const std::vector<const Weight*> many(40, &w);
+      const double t = time_linear(lab, many, 1, 0.3);
+      std::printf("  %-5s %4ux%4u %6.1f GB/s %6.2f us\n", tensor_type_info(type)->name.data(), m, k, static_cast<double>(w.bytes()) / t / 1e9, t * 1e6);
+    }
+  }
+}
+
+void attention(Lab& lab, uint32_t heads, uint32_t kv_heads, uint32_t dim) {
+  constexpr uint32_t kDepth = 4096;
+  lab.make_pool({.type = KvType::kF16, .layers = {{0, kv_heads, dim, dim}}, .group_pages = {kDepth / 64 + 4}, .state_floats = {}, .state_slots = 0});
+  std::printf("attention %u:%u heads of %u:\n", heads, kv_heads, dim);
+  for (const auto& [rows, before] : {std::pair{256U, 0U}, std::pair{256U, 256U}, std::pair{256U, 3840U}, std::pair{1U, 128U}, std::pair{1U, 1023U}, std::pair{1U, 4095U}}) {
+    const StepLayout layout = layout_of({rows}, {before});
+    const std::vector<float> values(size_t{rows} * heads * dim, 0.1F);
+    Stream& s = lab.stream();
+    constexpr int kRepeats = 4;
+    Best best;
+    best.of(0.5, [&] {
+      s.begin(layout, &lab.pool());
+      const Mat q = s.alloc(rows, heads * dim);
+      s.upload(q, values);
+      const Mat y = s.alloc(rows, heads * dim);
+      for (int i = 0; i < kRepeats; ++i) s.attention(y, q, {.kv_layer = 0, .n_heads = heads, .scale = 0.1F});
+      if (!s.finish()) std::abort();
+    });
+    const double t = best.seconds / kRepeats;
+    double pairs = 0;
+    for (uint32_t i = 0; i < rows; ++i) pairs += before + i + 1;
+    std::printf("  %3u rows at %4u: %9.1f us %7.1f GFLOP/s %6.1f GB/s of cache\n", rows, before, t * 1e6, pairs * heads * dim * 4 / t / 1e9,
+                static_cast<double>(before + rows) * kv_heads * dim * 4 / t / 1e9);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::string variant = argc > 1 ? argv[1] : "auto";
+  const auto threads = static_cast<uint32_t>(argc > 2 ? std::atoi(argv[2]) : 0);
+  if (variant == "auto") {
+    for (const Probe& probe : probe_cpu_backends()) {
+      if (probe.usable) {
+        variant = probe.name;
+        break;
+      }
+    }
+  }
+  auto wants = [&](const char* what) {
+    for (int i = 3; i < argc; ++i) {
+      if (std::strcmp(argv[i], what) == 0) return true;
+    }
+    return argc <= 3;
+  };
+  Lab lab(open_cpu(variant, threads));
+  std::printf("%s, %u threads\n", variant.c_str(), lab.backend().info().threads);
+  if (wants("gemm")) gemm(lab, 256, "GEMM");
+  if (wants("small")) gemm(lab, 4, "small batch");
+  if (wants("gemv")) gemv(lab);
+  if (wants("tiny")) tiny(lab);
+  if (wants("attn")) attention(lab, 9, 3, 64), attention(lab, 32, 4, 64);
+  return 0;
+}
