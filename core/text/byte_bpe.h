@@ -2,7 +2,7 @@
 #pragma once
 
 #include <array>
-#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,21 +16,23 @@ namespace kvasir::text {
 struct ByteBpeOptions {
   ScannerChain scanners{};
   bool ignore_merges = false;
-  bool nfc = false;
-  bool prefix_space = false;  ///< ByteLevel's add_prefix_space: one in front of a segment that begins with none
+  Normalizer normalizer = {};
+  std::optional<TokenId> unknown = {};  ///< for bytes without a token; else they are left out
+  bool fuse_unknown = false;            ///< one for neighbouring ones
+  bool prefix_space = false;            ///< ByteLevel's add_prefix_space: one in front of a segment that begins with none
 };
 
 class ByteBpe final : public TokenizerBase {
  public:
-  ByteBpe(TokenizerParts parts, MergeTable merges, const ByteBpeOptions& options);
+  ByteBpe(TokenizerParts parts, MergeTable merges, ByteBpeOptions options);
 
  private:
-  void encode_segment(const Segment& segment, Workspace& work, Encoded& out) const override;
+  Result<void> encode_segment(const Segment& segment, Workspace& work, Encoded& out) const override;
   void merge_word(std::string_view word, Workspace& work, Encoded& out) const;
 
   MergeTable merges_;
   ByteBpeOptions options_;
-  std::array<TokenId, 256> byte_tokens_{};  ///< -1: the byte has no token and is left out, before merging
+  std::array<TokenId, 256> byte_tokens_{};  ///< -1: the byte has no token
 };
 
 }  // namespace kvasir::text

@@ -31,28 +31,18 @@ uint32_t rank_of(float score) noexcept {
   return ~ascending;
 }
 
-/// SentencePiece's remove_extra_whitespaces.
-std::string collapse_spaces(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c != ' ' || (!out.empty() && out.back() != ' ')) out.push_back(c);
-  }
-  if (out.ends_with(' ')) out.pop_back();
-  return out;
-}
-
 }  // namespace
 
-CharBpe::CharBpe(TokenizerParts parts, const std::vector<float>& scores, const CharBpeOptions& options)
-    : TokenizerBase(std::move(parts)), options_(options) {
+CharBpe::CharBpe(TokenizerParts parts, const std::vector<float>& scores, CharBpeOptions options)
+    : TokenizerBase(std::move(parts)), options_(std::move(options)) {
   ranks_.reserve(scores.size());
   for (const float score : scores) ranks_.push_back(rank_of(score));
   find_byte_tokens();
   find_crossings();
 }
 
-CharBpe::CharBpe(TokenizerParts parts, MergeTable merges, const CharBpeOptions& options)
-    : TokenizerBase(std::move(parts)), options_(options), merges_(std::move(merges)) {
+CharBpe::CharBpe(TokenizerParts parts, MergeTable merges, CharBpeOptions options)
+    : TokenizerBase(std::move(parts)), options_(std::move(options)), merges_(std::move(merges)) {
   find_byte_tokens();
   find_crossings();
 }
@@ -62,6 +52,7 @@ void CharBpe::find_byte_tokens() {
   for (size_t b = 0; b < byte_tokens_.size(); ++b) {
     const std::string name = std::string("<0x") + kHex[b >> 4] + kHex[b & 15] + ">";
     byte_tokens_[b] = table().find(name);
+    if (byte_tokens_[b] >= 0 && table().kind(byte_tokens_[b]) != TokenKind::kByte) byte_tokens_[b] = -1;
     if (b >= ascii_tokens_.size()) continue;
     const char c = static_cast<char>(b);
     const TokenId id = table().find(b == ' ' ? kSpaceMarker : std::string_view(&c, 1));
@@ -85,12 +76,8 @@ void CharBpe::find_crossings() {
   }
 }
 
-void CharBpe::encode_segment(const Segment& segment, Workspace& work, Encoded& out) const {
-  std::string_view text = segment.text;
-  if (options_.nfc && !quick_check_nfc(text)) {
-    work.normalised = to_nfc(text);
-    text = work.normalised;
-  }
+Result<void> CharBpe::encode_segment(const Segment& segment, Workspace& work, Encoded& out) const {
+  std::string_view text = KVASIR_TRY(normalise(options_.normalizer, segment.text, work));
   if (options_.remove_extra_whitespaces) {
     work.normalised = collapse_spaces(text);
     text = work.normalised;
@@ -101,13 +88,14 @@ void CharBpe::encode_segment(const Segment& segment, Workspace& work, Encoded& o
   if (options_.prefix_unless_space && (text.starts_with(' ') || text.starts_with(kSpaceMarker))) prefix = false;
   if (!prefix) {
     encode_marked(text, work, out);
-    return;
+    return {};
   }
   std::string with_space;
   with_space.reserve(text.size() + 1);
   with_space.append(1, ' ').append(text);
   work.normalised = std::move(with_space);
   encode_marked(work.normalised, work, out);
+  return {};
 }
 
 void CharBpe::encode_marked(std::string_view text, Workspace& work, Encoded& out) const {

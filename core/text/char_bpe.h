@@ -23,18 +23,18 @@ struct CharBpeOptions {
   bool remove_extra_whitespaces = false; ///< spaces are trimmed at both ends and collapsed
   bool split_at_spaces = false;          ///< each space begins a word (Metaspace with split)
   bool fuse_unknown = true;              ///< neighbouring unknown characters are one <unk>
-  bool nfc = false;
+  Normalizer normalizer = {};
 };
 
 class CharBpe final : public TokenizerBase {
  public:
   /// SPM: `scores` has one finite or infinite number per token, no NaN (checked by the caller).
-  CharBpe(TokenizerParts parts, const std::vector<float>& scores, const CharBpeOptions& options);
+  CharBpe(TokenizerParts parts, const std::vector<float>& scores, CharBpeOptions options);
   /// Ranked merges.
-  CharBpe(TokenizerParts parts, MergeTable merges, const CharBpeOptions& options);
+  CharBpe(TokenizerParts parts, MergeTable merges, CharBpeOptions options);
 
  private:
-  void encode_segment(const Segment& segment, Workspace& work, Encoded& out) const override;
+  Result<void> encode_segment(const Segment& segment, Workspace& work, Encoded& out) const override;
   void encode_marked(std::string_view text, Workspace& work, Encoded& out) const;
   void merge_word(std::string_view word, Workspace& work, Encoded& out) const;
   void emit(const Symbol& symbol, Workspace& work, Encoded& out) const;

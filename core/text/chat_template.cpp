@@ -15,7 +15,8 @@ using jinja::Text;
 using jinja::Value;
 
 // Values of the request's own fields: `extra` cannot replace them (cf. CVE-2025-62426).
-constexpr std::array<std::string_view, 5> kReserved{"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"};
+constexpr std::array<std::string_view, 5> kReserved{"messages", "tools", "add_generation_prompt", "bos_token",
+                                                    "eos_token"};
 
 Result<Value> expect_list(const Value& value, const char* what) {
   if (value.is(Kind::kList)) return value;
@@ -29,7 +30,8 @@ Result<void> define_extra(jinja::Interpreter& interpreter, const std::string& js
   for (const auto& [name, value] : extra.dict().entries) {
     for (const auto reserved : kReserved) {
       if (name.view() == reserved) {
-        return Failure{Code::kInvalidArgument, "extra cannot set '" + std::string(reserved) + "'; it has a field of its own"};
+        return Failure{Code::kInvalidArgument,
+                       "extra cannot set '" + std::string(reserved) + "'; it has a field of its own"};
       }
     }
     interpreter.define(name.view(), value);

@@ -14,16 +14,17 @@ void MergeTable::insert(uint64_t key, uint32_t rank) noexcept {
 
 namespace {
 
-Failure complain(size_t rank, std::string_view merge, const std::string& what) {
-  return Failure{Code::kCorrupt, "tokenizer.ggml.merges[" + std::to_string(rank) + "] " + quote_token(merge) + " " + what +
+Failure complain(std::string_view name, size_t rank, std::string_view merge, const std::string& what) {
+  return Failure{Code::kCorrupt, std::string(name) + "[" + std::to_string(rank) + "] " + quote_token(merge) + " " + what +
                                      "; the vocabulary is damaged, convert the model again"};
 }
 
 }  // namespace
 
-Result<MergeTable> MergeTable::create(const std::vector<std::string>& merges, const TokenTable& table) {
+Result<MergeTable> MergeTable::create(const std::vector<std::string>& merges, const TokenTable& table, char separator,
+                                      const VocabularyNames& names_of) {
   if (merges.size() > kMaxMerges) {
-    return Failure{Code::kTooLarge, "tokenizer.ggml.merges has " + std::to_string(merges.size()) +
+    return Failure{Code::kTooLarge, std::string(names_of.merges) + " has " + std::to_string(merges.size()) +
                                         " entries, more than the limit of " + std::to_string(kMaxMerges)};
   }
   if (table.size() > kMaxTokens) {
@@ -43,9 +44,9 @@ Result<MergeTable> MergeTable::create(const std::vector<std::string>& merges, co
     const size_t count = std::min(kBlock, merges.size() - first);
     for (size_t i = 0; i < count; ++i) {
       const std::string_view merge = merges[first + i];
-      const size_t space = merge.find(' ', 1);
-      if (space == std::string_view::npos || space + 1 == merge.size() || merge.find(' ', space + 1) != std::string_view::npos) {
-        return complain(first + i, merge, "is not two tokens with one space between");
+      const size_t space = merge.find(separator, 1);
+      if (space == std::string_view::npos || space + 1 == merge.size() || merge.find(separator, space + 1) != std::string_view::npos) {
+        return complain(names_of.merges, first + i, merge, "is not two tokens with one space between");
       }
       names[3 * i] = merge.substr(0, space);
       names[3 * i + 1] = merge.substr(space + 1);
@@ -56,7 +57,7 @@ Result<MergeTable> MergeTable::create(const std::vector<std::string>& merges, co
     for (size_t i = 0; i < count; ++i) {
       for (size_t side = 0; side < 3; ++side) {
         if (ids[3 * i + side] >= 0) continue;
-        return complain(first + i, merges[first + i], (side < 2 ? "names " : "makes ") + quote_token(names[3 * i + side]) + ", which is no token");
+        return complain(names_of.merges, first + i, merges[first + i], (side < 2 ? "names " : "makes ") + quote_token(names[3 * i + side]) + ", which is no token");
       }
       __builtin_prefetch(&out.slots_[out.slot_of(key_of(ids[3 * i], ids[3 * i + 1]))], 1);
     }

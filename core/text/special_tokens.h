@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backends/backend.h"  // TokenId
+#include "core/text/byte_trie.h"
 #include "core/text/trusted_text.h"
 
 namespace kvasir::text {
@@ -51,20 +52,7 @@ class SpecialTokens {
   };
 
  private:
-  struct Node {
-    uint32_t first_edge = 0;
-    uint32_t edge_count = 0;
-    int32_t token = -1;  ///< index into tokens_
-  };
-  struct Edge {
-    uint8_t byte = 0;
-    uint32_t node = 0;
-  };
-  const Node* child(const Node& node, uint8_t byte) const noexcept;
-  uint32_t build(const std::vector<Entry>& entries, size_t first, size_t last, size_t depth);
-
-  std::vector<Node> nodes_;
-  std::vector<Edge> edges_;
+  ByteTrie trie_;  ///< its entries are indices into tokens_
   std::vector<SpecialToken> tokens_;
   std::array<bool, 256> starts_{};
 };

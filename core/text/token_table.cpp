@@ -90,32 +90,38 @@ std::string quote_token(std::string_view text) {
 }
 
 Result<TokenTable> TokenTable::create(std::vector<std::string> texts, const std::vector<int32_t>& kinds,
-                                      TokenSpelling spelling, const TokenizerLimits& limits) {
+                                      TokenSpelling spelling, const TokenizerLimits& limits,
+                                      const VocabularyNames& names) {
   TokenTable table;
   table.texts_ = std::move(texts);
   if (table.texts_.empty()) {
-    return Failure{Code::kCorrupt, "tokenizer.ggml.tokens is empty: the file has no vocabulary; convert it again"};
+    return Failure{Code::kCorrupt, std::string(names.tokens) + " is empty: the file has no vocabulary; convert it again"};
   }
   if (table.texts_.size() > limits.max_tokens) {
-    return Failure{Code::kTooLarge, "tokenizer.ggml.tokens has " + std::to_string(table.texts_.size()) +
+    return Failure{Code::kTooLarge, std::string(names.tokens) + " has " + std::to_string(table.texts_.size()) +
                                         " tokens, more than the limit max_tokens = " + std::to_string(limits.max_tokens)};
   }
-  KVASIR_TRY(table.take_kinds(kinds));
-  KVASIR_TRY(table.index(limits));
-  KVASIR_TRY(table.spell_bytes(spelling));
+  KVASIR_TRY(table.take_kinds(kinds, spelling, names));
+  KVASIR_TRY(table.index(limits, names));
+  KVASIR_TRY(table.spell_bytes(spelling, names));
   return table;
 }
 
-Result<void> TokenTable::take_kinds(const std::vector<int32_t>& kinds) {
+Result<void> TokenTable::take_kinds(const std::vector<int32_t>& kinds, TokenSpelling spelling, const VocabularyNames& names) {
   if (!kinds.empty() && kinds.size() != texts_.size()) {
-    return Failure{Code::kCorrupt, "tokenizer.ggml.token_type has " + std::to_string(kinds.size()) + " entries for " +
+    return Failure{Code::kCorrupt, std::string(names.kinds) + " has " + std::to_string(kinds.size()) + " entries for " +
                                        std::to_string(texts_.size()) + " tokens; the file is damaged, fetch it again"};
   }
   kinds_.assign(texts_.size(), TokenKind::kNormal);
+  if (kinds.empty() && spelling == TokenSpelling::kSpaceMarked) {
+    for (size_t i = 0; i < texts_.size(); ++i) {
+      if (parse_byte_token(texts_[i])) kinds_[i] = TokenKind::kByte;
+    }
+  }
   for (size_t i = 0; i < kinds.size(); ++i) {
     if (kinds[i] == 0) continue;  // "undefined" in old files: an ordinary token
     if (kinds[i] < 0 || kinds[i] > 6) {
-      return Failure{Code::kCorrupt, "tokenizer.ggml.token_type[" + std::to_string(i) + "] is " +
+      return Failure{Code::kCorrupt, std::string(names.kinds) + "[" + std::to_string(i) + "] is " +
                                          std::to_string(kinds[i]) + "; known are 1 to 6; convert the model again"};
     }
     kinds_[i] = static_cast<TokenKind>(kinds[i]);
@@ -123,14 +129,14 @@ Result<void> TokenTable::take_kinds(const std::vector<int32_t>& kinds) {
   return {};
 }
 
-Result<void> TokenTable::index(const TokenizerLimits& limits) {
+Result<void> TokenTable::index(const TokenizerLimits& limits, const VocabularyNames& names) {
   seed_ = random_seed();
   slots_.assign(table_slots(texts_.size(), 60), 0);
   const size_t mask = slots_.size() - 1;
   for (size_t i = 0; i < texts_.size(); ++i) {
     const std::string& text = texts_[i];
     const auto complain = [&](const char* what) {
-      return Failure{Code::kCorrupt, "tokenizer.ggml.tokens[" + std::to_string(i) + "] " + quote_token(text) + " " + what};
+      return Failure{Code::kCorrupt, std::string(names.tokens) + "[" + std::to_string(i) + "] " + quote_token(text) + " " + what};
     };
     if (text.empty()) return complain("is empty; the vocabulary is damaged, convert the model again");
     if (text.size() > limits.max_token_bytes) {
@@ -178,20 +184,21 @@ void TokenTable::find_many(std::span<const std::string_view> texts, std::span<To
   }
 }
 
-Result<void> TokenTable::spell_bytes(TokenSpelling spelling) {
+Result<void> TokenTable::spell_bytes(TokenSpelling spelling, const VocabularyNames& names) {
   size_t total = 0;
   for (const std::string& text : texts_) total += text.size();
-  if (total > UINT32_MAX) return Failure{Code::kTooLarge, "tokenizer.ggml.tokens is larger than 4 GiB in all"};
+  if (total > UINT32_MAX) return Failure{Code::kTooLarge, std::string(names.tokens) + " is larger than 4 GiB in all"};
   bytes_.reserve(total);
   offsets_.reserve(texts_.size() + 1);
   for (size_t i = 0; i < texts_.size(); ++i) {
     offsets_.push_back(static_cast<uint32_t>(bytes_.size()));
     const std::string& text = texts_[i];
-    const bool plain = kinds_[i] != TokenKind::kNormal && kinds_[i] != TokenKind::kUnused;
+    const bool plain = kinds_[i] == TokenKind::kControl || kinds_[i] == TokenKind::kUnknown ||
+                       (kinds_[i] == TokenKind::kUserDefined && spelling == TokenSpelling::kByteLevel);
     if (kinds_[i] == TokenKind::kByte) {
       const auto byte = parse_byte_token(text);
       if (!byte) {
-        return Failure{Code::kCorrupt, "tokenizer.ggml.tokens[" + std::to_string(i) + "] " + quote_token(text) +
+        return Failure{Code::kCorrupt, std::string(names.tokens) + "[" + std::to_string(i) + "] " + quote_token(text) +
                                            " is marked as a byte but is not one of <0x00> to <0xFF>; convert the model again"};
       }
       bytes_.push_back(static_cast<char>(*byte));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/base/result.h"
+#include "core/text/space_marker.h"
 #include "core/text/tokenizer.h"
 
 namespace kvasir::text {
@@ -19,14 +20,20 @@ enum class TokenSpelling : uint8_t {
   kSpaceMarked,  ///< plain text in which U+2581 is a space; byte tokens are written <0xNN>
 };
 
-inline constexpr std::string_view kSpaceMarker = "\xE2\x96\x81";  // U+2581
+/// What error messages call the parts of a vocabulary: keys of a GGUF file, or members of a tokenizer.json.
+struct VocabularyNames {
+  std::string_view tokens = "tokenizer.ggml.tokens";
+  std::string_view kinds = "tokenizer.ggml.token_type";
+  std::string_view merges = "tokenizer.ggml.merges";
+};
 
 class TokenTable {
  public:
   /// Takes the texts over. `kinds` as in VocabularyData (empty: all normal). Errors: kCorrupt for an empty, doubled or
   /// too long token, a wrong number of kinds or an unknown one, a byte token that is not <0xNN>; kTooLarge.
   static Result<TokenTable> create(std::vector<std::string> texts, const std::vector<int32_t>& kinds,
-                                   TokenSpelling spelling, const TokenizerLimits& limits);
+                                   TokenSpelling spelling, const TokenizerLimits& limits,
+                                   const VocabularyNames& names = {});
 
   size_t size() const noexcept { return texts_.size(); }
   std::string_view text(TokenId id) const noexcept { return texts_[static_cast<size_t>(id)]; }
@@ -51,9 +58,9 @@ class TokenTable {
  private:
   TokenTable() = default;
   TokenId find_hashed(std::string_view text, uint64_t hash) const noexcept;
-  Result<void> take_kinds(const std::vector<int32_t>& kinds);
-  Result<void> index(const TokenizerLimits& limits);
-  Result<void> spell_bytes(TokenSpelling spelling);
+  Result<void> take_kinds(const std::vector<int32_t>& kinds, TokenSpelling spelling, const VocabularyNames& names);
+  Result<void> index(const TokenizerLimits& limits, const VocabularyNames& names);
+  Result<void> spell_bytes(TokenSpelling spelling, const VocabularyNames& names);
 
   std::vector<std::string> texts_;
   std::vector<TokenKind> kinds_;

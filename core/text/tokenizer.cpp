@@ -6,6 +6,7 @@
 
 #include "core/text/byte_bpe.h"
 #include "core/text/char_bpe.h"
+#include "core/text/tokenizer_pipeline.h"
 #include "core/text/vocabulary.h"
 
 namespace kvasir {
@@ -59,7 +60,7 @@ Result<TokenizerPtr> create_spm(VocabularyData data, const TokenizerLimits& limi
   options.prefix = data.add_space_prefix.value_or(true) ? PrefixSpace::kEverySegment : PrefixSpace::kNever;
   options.remove_extra_whitespaces = data.remove_extra_whitespaces.value_or(false);
   parts.policy.strip_leading_space = options.prefix != PrefixSpace::kNever;
-  return TokenizerPtr(std::make_unique<CharBpe>(std::move(parts), data.scores, options));
+  return TokenizerPtr(std::make_unique<CharBpe>(std::move(parts), data.scores, std::move(options)));
 }
 
 Result<TokenizerPtr> create_bpe(VocabularyData data, const PreTokenizer& row, const TokenizerLimits& limits) {
@@ -79,17 +80,23 @@ Result<TokenizerPtr> create_bpe(VocabularyData data, const PreTokenizer& row, co
     KVASIR_TRY(check_byte_tokens(parts));
     CharBpeOptions options;
     options.prefix = data.add_space_prefix.value_or(false) ? PrefixSpace::kEverySegment : PrefixSpace::kNever;
-    options.nfc = row.nfc;
+    if (row.nfc) options.normalizer.add({NormalizeStep::Kind::kNfc});
     parts.policy.strip_leading_space = options.prefix != PrefixSpace::kNever;
-    return TokenizerPtr(std::make_unique<CharBpe>(std::move(parts), std::move(merges), options));
+    return TokenizerPtr(std::make_unique<CharBpe>(std::move(parts), std::move(merges), std::move(options)));
   }
-  ByteBpeOptions options{row.scanners, row.ignore_merges, row.nfc, data.add_space_prefix.value_or(false)};
-  return TokenizerPtr(std::make_unique<ByteBpe>(std::move(parts), std::move(merges), options));
+  ByteBpeOptions options;
+  options.scanners = row.scanners;
+  options.ignore_merges = row.ignore_merges;
+  options.prefix_space = data.add_space_prefix.value_or(false);
+  if (row.nfc) options.normalizer.add({NormalizeStep::Kind::kNfc});
+  return TokenizerPtr(std::make_unique<ByteBpe>(std::move(parts), std::move(merges), std::move(options)));
 }
 
 }  // namespace
 
 Result<TokenizerPtr> Tokenizer::create(VocabularyData vocabulary, const TokenizerLimits& limits) {
+  if (!vocabulary.tokenizer_json.empty()) return create_from_json(std::move(vocabulary), limits);
+  if (!vocabulary.sentencepiece_model.empty()) return create_from_sentencepiece(std::move(vocabulary), limits);
   if (vocabulary.model == "llama") return create_spm(std::move(vocabulary), limits);
   if (vocabulary.model == "gpt2" || vocabulary.model == "gemma4") {
     const std::string_view pre = vocabulary.model == "gemma4" ? std::string_view("gemma4") : vocabulary.pre;

@@ -38,8 +38,9 @@ Result<Encoded> TokenizerBase::encode(const TrustedText& text, const EncodeOptio
   const SpecialPolicy& policy = parts_.policy;
   if (options.add_special && policy.add_bos) out.ids.push_back(*policy.bos);
   auto work = pool_.take();
-  encode_body(text, options, *work, out);
+  auto done = encode_body(text, options, *work, out);
   pool_.give(std::move(work));
+  KVASIR_TRY(std::move(done));
   if (options.add_special && policy.add_bos && out.ids.size() > 1 && out.ids[1] == *policy.bos) {
     out.ids.erase(out.ids.begin());  // the text, a rendered template for example, begins with its own
   }
@@ -49,24 +50,34 @@ Result<Encoded> TokenizerBase::encode(const TrustedText& text, const EncodeOptio
   return out;
 }
 
-void TokenizerBase::encode_body(const TrustedText& text, const EncodeOptions& options, Workspace& work,
-                                Encoded& out) const {
+Result<std::string_view> TokenizerBase::normalise(const Normalizer& normalizer, std::string_view text, Workspace& work) const {
+  if (normalizer.empty()) return text;
+  const auto normalised = normalizer.apply(text, work.normalised, parts_.limits.max_text_bytes);
+  if (!normalised) {
+    return Failure{Code::kTooLarge, "after normalisation the text has more than max_text_bytes = " +
+                                        std::to_string(parts_.limits.max_text_bytes) + " bytes; send less"};
+  }
+  return *normalised;
+}
+
+Result<void> TokenizerBase::encode_body(const TrustedText& text, const EncodeOptions& options, Workspace& work,
+                                        Encoded& out) const {
   const std::string_view all = text.text();
-  if (all.empty()) return;
+  if (all.empty()) return {};
   out.ids.reserve(all.size() / 3 + 16);
   SpecialTokens::Finder finder(parts_.specials, text);
   SpecialTokens::Match match;
-  const auto segment = [&](size_t begin, size_t end) {
-    if (begin == end) return;
-    encode_segment({all.substr(begin, end - begin), begin == 0, options.prefix_space || begin != 0}, work, out);
+  const auto segment = [&](size_t begin, size_t end) -> Result<void> {
+    if (begin == end) return {};
+    return encode_segment({all.substr(begin, end - begin), begin == 0, options.prefix_space || begin != 0}, work, out);
   };
   size_t at = 0;
   while (finder.next(at, match)) {
-    segment(at, match.begin);
+    KVASIR_TRY(segment(at, match.begin));
     out.ids.push_back(match.id);
     at = match.end;
   }
-  segment(at, all.size());
+  return segment(at, all.size());
 }
 
 std::string_view TokenizerBase::token_bytes(TokenId id) const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/text/merge.h"
+#include "core/text/normalizer.h"
 #include "core/text/special_tokens.h"
 #include "core/text/token_table.h"
 #include "core/text/tokenizer.h"
@@ -67,7 +68,9 @@ class TokenizerBase : public Tokenizer {
     bool prefix_space = true; ///< false only if first and the caller asked for none
   };
   /// Appends the ids of ordinary text. `segment.text` is not empty.
-  virtual void encode_segment(const Segment& segment, Workspace& work, Encoded& out) const = 0;
+  virtual Result<void> encode_segment(const Segment& segment, Workspace& work, Encoded& out) const = 0;
+  /// The segment's text, normalised; in work.normalised if it changed. Errors: kTooLarge.
+  Result<std::string_view> normalise(const Normalizer& normalizer, std::string_view text, Workspace& work) const;
 
   const TokenTable& table() const noexcept { return parts_.table; }
   const SpecialPolicy& policy() const noexcept { return parts_.policy; }
@@ -106,7 +109,7 @@ class TokenizerBase : public Tokenizer {
     std::vector<std::unique_ptr<Workspace>> idle_;  // guarded by mutex_
   };
 
-  void encode_body(const TrustedText& text, const EncodeOptions& options, Workspace& work, Encoded& out) const;
+  Result<void> encode_body(const TrustedText& text, const EncodeOptions& options, Workspace& work, Encoded& out) const;
 
   TokenizerParts parts_;
   mutable Pool pool_;

@@ -147,13 +147,24 @@ void reorder_marks(std::span<utf8proc_int32_t> points) {
   }
 }
 
-void compose_into(std::vector<utf8proc_int32_t>& points, std::string& out) {
+/// Appends what `points` become and empties them.
+void finish_points(std::vector<utf8proc_int32_t>& points, bool compose, std::string& out) {
   reorder_marks(points);
-  const utf8proc_ssize_t count =
-      utf8proc_normalize_utf32(points.data(), static_cast<utf8proc_ssize_t>(points.size()),
-                               static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  auto count = static_cast<utf8proc_ssize_t>(points.size());
+  if (compose && count > 0) {
+    count = utf8proc_normalize_utf32(points.data(), count, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  }
   for (utf8proc_ssize_t i = 0; i < count; ++i) append_utf8(static_cast<uint32_t>(points[static_cast<size_t>(i)]), out);
   points.clear();
+}
+
+void decompose_into(uint32_t code_point, bool compatible, std::vector<utf8proc_int32_t>& points) {
+  std::array<utf8proc_int32_t, 32> buffer{};  // the longest decomposition has 18
+  int unused = 0;
+  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | (compatible ? UTF8PROC_COMPAT : 0));
+  const utf8proc_ssize_t count =
+      utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code_point), buffer.data(), buffer.size(), options, &unused);
+  for (utf8proc_ssize_t i = 0; i < count; ++i) points.push_back(buffer[static_cast<size_t>(i)]);
 }
 
 }  // namespace
@@ -175,18 +186,53 @@ std::string to_nfc(std::string_view text) {
       const Unit unit = unit_at(p, end, table);
       if (p > stop && (unit.bits & kNotNfcYes) == 0) break;
       if (unit.code_point == 0xFFFD && unit.bytes == 1) {  // not UTF-8: nothing composes across it
-        compose_into(points, out);
+        finish_points(points, true, out);
         out.push_back(*p++);
         continue;
       }
-      std::array<utf8proc_int32_t, 32> buffer{};
-      int unused = 0;
-      const utf8proc_ssize_t count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(unit.code_point), buffer.data(),
-                                                             buffer.size(), UTF8PROC_DECOMPOSE, &unused);
-      for (utf8proc_ssize_t i = 0; i < count; ++i) points.push_back(buffer[static_cast<size_t>(i)]);
+      decompose_into(unit.code_point, false, points);
       p += unit.bytes;
     }
-    compose_into(points, out);
+    finish_points(points, true, out);
+  }
+  return out;
+}
+
+std::string to_form(std::string_view text, NormalForm form) {
+  if (form == NormalForm::kNfc) return to_nfc(text);
+  const bool compose = form == NormalForm::kNfkc;
+  std::string out;
+  out.reserve(text.size());
+  std::vector<utf8proc_int32_t> points;
+  const char* const end = text.data() + text.size();
+  for (const char* p = text.data(); p < end;) {
+    const Unit unit = decode_at(p, end);
+    if (unit.code_point == 0xFFFD && unit.bytes == 1) {
+      finish_points(points, compose, out);
+      out.push_back(*p++);
+      continue;
+    }
+    decompose_into(unit.code_point, form != NormalForm::kNfd, points);
+    p += unit.bytes;
+  }
+  finish_points(points, compose, out);
+  return out;
+}
+
+std::string to_lower(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  const char* const end = text.data() + text.size();
+  for (const char* p = text.data(); p < end;) {
+    const Unit unit = decode_at(p, end);
+    if (unit.code_point == 0xFFFD && unit.bytes == 1) {
+      out.push_back(*p);
+    } else if (unit.code_point == 0x130) {  // the one character whose lower case is two
+      out.append("i\xCC\x87");
+    } else {
+      append_utf8(static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(unit.code_point))), out);
+    }
+    p += unit.bytes;
   }
   return out;
 }

@@ -87,5 +87,9 @@ void append_utf8(uint32_t code_point, std::string& out);
 bool quick_check_nfc(std::string_view text) noexcept;
 /// `text` in Normalization Form C; bytes that are not UTF-8 are kept. Cost: O(n log n) on hostile runs of marks.
 std::string to_nfc(std::string_view text);
+enum class NormalForm : uint8_t { kNfc, kNfd, kNfkc, kNfkd };
+std::string to_form(std::string_view text, NormalForm form);
+/// Lower case by the default full mapping, without the rules that look at the context or the language.
+std::string to_lower(std::string_view text);
 
 }  // namespace kvasir::text

@@ -85,8 +85,6 @@ std::vector<TokenId> find_ends(const NamedIds& ids, const TokenTable& table) {
   // In the harmony format <|end|> closes one channel of a turn; <|return|> and <|call|> close the turn.
   const bool harmony = table.find("<|return|>") >= 0 && (table.find("<|call|>") >= 0 || table.find("<|calls|>") >= 0);
   if (harmony) std::erase(ends, table.find("<|end|>"));
-  std::sort(ends.begin(), ends.end());
-  ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
   return ends;
 }
 
@@ -112,6 +110,12 @@ SpecialTokens find_specials(const TokenTable& table, const NamedIds& ids) {
   return SpecialTokens(std::move(entries));
 }
 
+SpecialTokens listed_specials(const TokenTable& table, const std::vector<SpecialToken>& added) {
+  std::vector<SpecialTokens::Entry> entries;
+  for (const SpecialToken& token : added) entries.push_back({table.text(token.id), token});
+  return SpecialTokens(std::move(entries));
+}
+
 Result<bool> adds(std::optional<bool> said, bool usual, const Ids& id, std::string_view key, std::string_view id_key) {
   if (said.value_or(false) && !id) {
     return Failure{Code::kCorrupt, std::string(key) + " is true but " + std::string(id_key) + " is absent; add one or remove the other"};
@@ -127,7 +131,7 @@ bool is_end_token_text(std::string_view text) noexcept {
 
 Result<TokenizerParts> check_vocabulary(VocabularyData& data, const VocabularyDefaults& defaults,
                                         const TokenizerLimits& limits) {
-  TokenTable table = KVASIR_TRY(TokenTable::create(std::move(data.tokens), data.kinds, defaults.spelling, limits));
+  TokenTable table = KVASIR_TRY(TokenTable::create(std::move(data.tokens), data.kinds, defaults.spelling, limits, defaults.names));
   const NamedIds ids = KVASIR_TRY(take_ids(data, defaults, table));
   SpecialPolicy policy;
   policy.bos = ids.bos;
@@ -136,7 +140,16 @@ Result<TokenizerParts> check_vocabulary(VocabularyData& data, const VocabularyDe
   policy.add_bos = KVASIR_TRY(adds(data.add_bos, defaults.add_bos, ids.bos, "tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id"));
   policy.add_eos = KVASIR_TRY(adds(data.add_eos, false, ids.eos, "tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id"));
   policy.ends = find_ends(ids, table);
-  SpecialTokens specials = find_specials(table, ids);
+  for (const int64_t end : data.end_ids) {
+    if (end < 0 || static_cast<uint64_t>(end) >= table.size()) {
+      return Failure{Code::kCorrupt, "eos_token_id " + std::to_string(end) + " of the configuration is outside the vocabulary of " +
+                                         std::to_string(table.size()) + " tokens; correct it"};
+    }
+    policy.ends.push_back(static_cast<TokenId>(end));
+  }
+  std::sort(policy.ends.begin(), policy.ends.end());
+  policy.ends.erase(std::unique(policy.ends.begin(), policy.ends.end()), policy.ends.end());
+  SpecialTokens specials = defaults.added != nullptr ? listed_specials(table, *defaults.added) : find_specials(table, ids);
   return TokenizerParts{std::move(table), std::move(specials), std::move(policy), limits};
 }
 

@@ -14,6 +14,9 @@ struct VocabularyDefaults {
   TokenSpelling spelling = TokenSpelling::kByteLevel;
   bool add_bos = false;
   std::optional<TokenId> bos, eos, unknown;
+  VocabularyNames names = {};
+  /// The tokens that are found in text, where the file says that itself; else they are found by their kinds.
+  const std::vector<SpecialToken>* added = nullptr;
 };
 
 /// Checks everything but merges and scores. Moves `data.tokens` out. Errors: as Tokenizer::create.

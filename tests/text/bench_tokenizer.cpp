@@ -1,11 +1,13 @@
 // Measures tokenizers, and prints ids for comparison with others. Not a test: run it by hand.
-//   bench_tokenizer VOCAB.gguf TEXTFILE [ROUNDS]    time to create, encode and decode speed (median of ROUNDS, processor time)
-//   bench_tokenizer ids VOCAB.gguf [PRE] < lines of hex   one line of ids for each line of hex-encoded text, if PRE is
+// VOCAB is a GGUF file, a tokenizer.json or a tokenizer.model.
+//   bench_tokenizer VOCAB TEXTFILE [ROUNDS]    time to create, encode and decode speed (median of ROUNDS, processor time)
+//   bench_tokenizer ids VOCAB [PRE] < lines of hex   one line of ids for each line of hex-encoded text, if PRE is
 //                                                    given with that pre-tokenizer
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <string>
@@ -39,6 +41,16 @@ double median_seconds(int rounds, const std::function<void()>& work) {
   return times[times.size() / 2];
 }
 
+/// A GGUF file, or a tokenizer.json or tokenizer.model with the tokenizer_config.json beside it.
+kvasir::VocabularyData vocabulary_of(const std::filesystem::path& file) {
+  kvasir::VocabularyData data;
+  if (file.extension() == ".gguf") return kvasir::test::read_vocabulary(file);
+  (file.extension() == ".json" ? data.tokenizer_json : data.sentencepiece_model) = kvasir::test::read_file(file);
+  const auto config = file.parent_path() / "tokenizer_config.json";
+  if (std::filesystem::exists(config)) data.tokenizer_config_json = kvasir::test::read_file(config);
+  return data;
+}
+
 int print_ids(const Tokenizer& tokenizer) {
   for (std::string line; std::getline(std::cin, line);) {
     std::string text;
@@ -54,7 +66,7 @@ int print_ids(const Tokenizer& tokenizer) {
 }
 
 int measure(const std::string& vocabulary, const std::string& file, int rounds) {
-  const auto data = kvasir::test::read_vocabulary(vocabulary);
+  const auto data = vocabulary_of(vocabulary);
   std::unique_ptr<Tokenizer> tokenizer;
   std::vector<double> loads;
   for (int i = 0; i < 5; ++i) {
@@ -79,14 +91,14 @@ int measure(const std::string& vocabulary, const std::string& file, int rounds) 
 
 int main(int argc, char** argv) {
   if (argc >= 3 && std::string(argv[1]) == "ids") {
-    auto data = kvasir::test::read_vocabulary(argv[2]);
+    auto data = vocabulary_of(argv[2]);
     if (argc > 3) data.pre = argv[3];
     auto made = Tokenizer::create(std::move(data));
     if (!made) std::fprintf(stderr, "%s\n", made.error().message.c_str());
     return made ? print_ids(**made) : 1;
   }
   if (argc < 3) {
-    std::fprintf(stderr, "bench_tokenizer VOCAB.gguf TEXTFILE [ROUNDS]\nbench_tokenizer ids VOCAB.gguf < hex\n");
+    std::fprintf(stderr, "bench_tokenizer VOCAB TEXTFILE [ROUNDS]\nbench_tokenizer ids VOCAB < hex\n");
     return 64;
   }
   return measure(argv[1], argv[2], argc > 3 ? std::atoi(argv[3]) : 9);

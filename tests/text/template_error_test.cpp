@@ -27,7 +27,9 @@ Error failure(const std::string& source, const TemplateInput& in = input(), cons
   return rendered ? Error{Code::kInternal, "rendered: " + rendered->text().substr(0, 200)} : rendered.error();
 }
 
-bool says(const Error& error, const std::string& text) { return error.message.find(text) != std::string::npos; }
+bool says(const Error& error, const std::string& text) {
+  return error.message.find(text) != std::string::npos;
+}
 
 std::string repeated(const std::string& piece, size_t times) {
   std::string out;
@@ -35,16 +37,20 @@ std::string repeated(const std::string& piece, size_t times) {
   return out;
 }
 
-/// Refused as too large, in about the time limit (with room for a sanitizer and a busy machine).
+/// The limit on time out of the way, so that sanitizers and busy machines see the same errors.
+TemplateLimits unhurried() {
+  TemplateLimits limits;
+  limits.max_time = std::chrono::seconds(60);
+  return limits;
+}
+
+/// Refused as too large, by the limit that `word` names.
 void check_limited(const std::string& source, const std::string& word) {
   INFO(source.substr(0, 200));
-  const auto begin = std::chrono::steady_clock::now();
-  const auto error = failure(source);
-  const auto took = std::chrono::steady_clock::now() - begin;
+  const auto error = failure(source, input(), unhurried());
   INFO(error.message);
   CHECK(error.code == Code::kTooLarge);
   CHECK(says(error, word));
-  CHECK(took < std::chrono::seconds(3));
 }
 
 }  // namespace
@@ -95,7 +101,8 @@ TEST_CASE("other files are refused clearly") {
 }
 
 TEST_CASE("raise_exception reaches the user in the template's own words") {
-  const auto error = failure("\n{% if true %}{{ raise_exception('Roles must alternate: ' ~ messages[0].role) }}{% endif %}");
+  const auto error =
+      failure("\n{% if true %}{{ raise_exception('Roles must alternate: ' ~ messages[0].role) }}{% endif %}");
   CHECK(error.code == Code::kInvalidArgument);
   CHECK(error.message == "Roles must alternate: user");
 }
@@ -162,11 +169,17 @@ TEST_CASE("V13: loops and texts that would never end are stopped by name") {
   check_limited("{{ [0] * 10**9 }}", "operations limit");
   check_limited("{{ [0] * 9223372036854775807 }}", "operations limit");
   check_limited("{{ 'ab' * 9223372036854775807 }}", "output limit");
-  check_limited("{% set ns = namespace(s='x') %}{% for i in range(64) %}{% set ns.s = ns.s + ns.s %}{% endfor %}", "limit");
-  check_limited("{% set ns = namespace(l=[1]) %}{% for i in range(64) %}{% set ns.l = ns.l + ns.l %}{% endfor %}", "limit");
-  check_limited("{% set ns = namespace(l=[]) %}{% for i in range(10000) %}{% set ns.l = ns.l + ['x' * 1000000] %}{% endfor %}", "limit");
+  check_limited("{% set ns = namespace(s='x') %}{% for i in range(64) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
+                "limit");
+  check_limited("{% set ns = namespace(l=[1]) %}{% for i in range(64) %}{% set ns.l = ns.l + ns.l %}{% endfor %}",
+                "limit");
+  check_limited(
+      "{% set ns = namespace(l=[]) %}{% for i in range(10000) %}{% set ns.l = ns.l + ['x' * 1000000] %}{% endfor %}",
+      "limit");
   check_limited("{% set s = 'a' * 8000000 %}{% for i in range(10000) %}{{ s|upper|length }}{% endfor %}", "limit");
-  check_limited("{% set s = 'a' * 4000000 %}{% set t = s[1:] + 'b' %}{% for i in range(10000) %}{{ t in s + s }}{% endfor %}", "limit");
+  check_limited(
+      "{% set s = 'a' * 4000000 %}{% set t = s[1:] + 'b' %}{% for i in range(10000) %}{{ t in s + s }}{% endfor %}",
+      "limit");
   check_limited("{% set l = range(10000) %}{% for i in l %}{{ (l|map('string')|join)|length }}{% endfor %}", "limit");
   check_limited("{{ '%1000000000d' % 1 }}", "limit");
   check_limited("{{ '{:>99999999}'.format(1) }}", "limit");
@@ -197,12 +210,21 @@ TEST_CASE("V14: recursion and nesting end with an error, not with the stack") {
   check_limited(repeated("{% if 1 %}", 40000) + repeated("{% endif %}", 40000), "nested");
   check_limited(repeated("{% for x in y %}", 20000) + repeated("{% endfor %}", 20000), "nested");
   check_limited("{% for " + repeated("(", 100000) + "x" + repeated(")", 100000) + " in y %}{% endfor %}", "nested");
-  check_limited("{% set ns = namespace(x=[]) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}", "nested");
-  check_limited("{% set ns = namespace(x=[]) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x|tojson }}", "nested");
-  check_limited("{% set a = namespace(x=[]) %}{% set b = namespace(x=[]) %}{% for i in range(9999) %}{% set a.x = [a.x] %}{% set b.x = [b.x] %}{% endfor %}"
-                "{{ a.x == b.x }}", "nested");
+  check_limited("{% set ns = namespace(x=[]) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}",
+                "nested");
+  check_limited(
+      "{% set ns = namespace(x=[]) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x|tojson }}",
+      "nested");
+  check_limited(
+      "{% set a = namespace(x=[]) %}{% set b = namespace(x=[]) %}{% for i in range(9999) %}{% set a.x = [a.x] %}{% set "
+      "b.x = [b.x] %}{% endfor %}"
+      "{{ a.x == b.x }}",
+      "nested");
   check_limited("{% set ns = namespace() %}{% set ns.self = ns %}{{ ns }}", "nested");
-  check_limited("{% set ns = namespace(x=[]) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x|map(*(['map'] * 9999))|list }}", "nested");
+  check_limited(
+      "{% set ns = namespace(x=[]) %}{% for i in range(9999) %}{% set ns.x = [ns.x] %}{% endfor %}{{ "
+      "ns.x|map(*(['map'] * 9999))|list }}",
+      "nested");
   // Long but flat is fine.
   CHECK(says(failure("{{ 0" + repeated(" + 1", 1000) + " }}"), "rendered: 1000"));
   CHECK(says(failure("{{ ''" + repeated(" ~ 'a'", 150) + " }}"), "rendered: " + repeated("a", 150)));
@@ -214,13 +236,14 @@ TEST_CASE("V14: recursion and nesting end with an error, not with the stack") {
 TEST_CASE("V14: the deepest nesting that is allowed works") {
   CHECK(says(failure("{{ " + repeated("(", 60) + "1" + repeated(")", 60) + " }}"), "rendered: 1"));
   CHECK(says(failure(repeated("{% if 1 %}", 60) + "x" + repeated("{% endif %}", 60)), "rendered: x"));
-  CHECK(says(failure("{% macro m(n) %}{% if n > 0 %}{{ m(n - 1) }}{% else %}end{% endif %}{% endmacro %}{{ m(60) }}"), "rendered: end"));
+  CHECK(says(failure("{% macro m(n) %}{% if n > 0 %}{{ m(n - 1) }}{% else %}end{% endif %}{% endmacro %}{{ m(60) }}"),
+             "rendered: end"));
 }
 
 TEST_CASE("V15: output and text of the template are limited") {
   check_limited("{% set s = 'a' * 1000000 %}{% for i in range(100) %}{{ s }}{% endfor %}", "output limit");
   check_limited(std::string((1u << 20) + 1, 'x'), "template text limit");
-  const auto parsed = ChatTemplate::parse(std::string(1u << 20, 'x'));
+  const auto parsed = ChatTemplate::parse(std::string(1u << 20, 'x'), unhurried());
   REQUIRE(parsed);
   CHECK(parsed->render(input())->text().size() == 1u << 20);
 }
@@ -240,6 +263,11 @@ TEST_CASE("limits are the caller's") {
   limits = {};
   limits.max_time = std::chrono::milliseconds(0);
   CHECK(says(failure("x", input(), limits), "time limit"));
+  limits = {};
+  limits.max_time = std::chrono::milliseconds(20);
+  limits.max_operations = 1'000'000'000;
+  CHECK(says(failure("{% for i in range(10000) %}{% for j in range(10000) %}{% endfor %}{% endfor %}", input(), limits),
+             "20 ms (template time limit)"));
 }
 
 TEST_CASE("inputs that are not what they should be are refused by name") {
@@ -270,12 +298,15 @@ TEST_CASE("inputs that are not what they should be are refused by name") {
 TEST_CASE("large but honest inputs render in time") {
   std::string messages = "[";
   for (int i = 0; i < 2000; ++i) {
-    messages += std::string(i == 0 ? "" : ",") + R"({"role": ")" + (i % 2 == 0 ? "user" : "assistant") + R"(", "content": ")" + std::string(200, 'y') + "\"}";
+    messages += std::string(i == 0 ? "" : ",") + R"({"role": ")" + (i % 2 == 0 ? "user" : "assistant") +
+                R"(", "content": ")" + std::string(200, 'y') + "\"}";
   }
   TemplateInput in = input();
   in.messages_json = messages + "]";
   const auto parsed = ChatTemplate::parse(
-      "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] | trim + '<|im_end|>' + '\\n' }}{% endfor %}");
+      "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] | trim + '<|im_end|>' + '\\n' }}{% "
+      "endfor %}",
+      unhurried());
   REQUIRE(parsed);
   const auto rendered = parsed->render(in);
   if (!rendered) FAIL(rendered.error().message);
@@ -284,5 +315,5 @@ TEST_CASE("large but honest inputs render in time") {
   std::string object = "[{\"k\": 0";
   for (int i = 0; i < 50000; ++i) object += ",\"key" + std::to_string(i) + "\": 1";
   in.messages_json = object + "}]";
-  CHECK(ChatTemplate::parse("{{ messages[0].key49999 }}")->render(in)->text() == "1");
+  CHECK(ChatTemplate::parse("{{ messages[0].key49999 }}", unhurried())->render(in)->text() == "1");
 }

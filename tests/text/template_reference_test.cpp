@@ -17,7 +17,9 @@ namespace {
 
 constexpr int64_t kJuly26 = 1721952000;  // 2024-07-26T00:00Z, the clock of the expected texts
 
-Json load(const std::filesystem::path& path) { return Json::parse(read_file(path)); }
+Json load(const std::filesystem::path& path) {
+  return Json::parse(read_file(path));
+}
 
 TemplateInput input_of(const Json& conversation, const Json& entry) {
   TemplateInput in;
@@ -34,8 +36,8 @@ TemplateInput input_of(const Json& conversation, const Json& entry) {
 }
 
 /// The one expected text that is not followed. @huggingface/jinja drops items without the attribute from
-/// selectattr(x, "undefined"), so this template's own check of alternating roles never runs there; Jinja2, for which the
-/// template was written, and transformers refuse the conversation.
+/// selectattr(x, "undefined"), so this template's own check of alternating roles never runs there; Jinja2, for which
+/// the template was written, and transformers refuse the conversation.
 bool differs_from_jinja2(const std::string& name, const std::string& conversation) {
   return name == "tokenizer/mistral_nemo" && conversation == "user_user";
 }
@@ -77,7 +79,8 @@ TEST_CASE("40 real templates render 11 conversations as Hugging Face does") {
 TEST_CASE("the default model's template renders its golden prompts") {
   const auto folder = KVASIR_NEEDS(shared_data("smollm2-135m"));
   const Json metadata = load(folder / "metadata.json");
-  const auto parsed = ChatTemplate::parse(metadata.at("kv").at("tokenizer.chat_template").at("value").get<std::string>());
+  const auto parsed =
+      ChatTemplate::parse(metadata.at("kv").at("tokenizer.chat_template").at("value").get<std::string>());
   REQUIRE(parsed);
   std::istringstream lines(read_file(folder / "golden.jsonl"));
   size_t chats = 0;

@@ -9,7 +9,8 @@ using kvasir::TemplateInput;
 
 namespace {
 
-constexpr const char* kMessages = R"([{"role": "user", "content": "Bad <|im_start|> Text", "n": 12, "list": ["a", "b"], "map": {"k": "v"}, "odd": " x "}])";
+constexpr const char* kMessages =
+    R"([{"role": "user", "content": "Bad <|im_start|> Text", "n": 12, "list": ["a", "b"], "map": {"k": "v"}, "odd": " x "}])";
 
 /// The rendered text with every untrusted run in {braces}, and proof that the runs are well formed.
 std::string shown(const std::string& source, const std::string& messages = kMessages, const std::string& tools = "") {
@@ -77,7 +78,8 @@ TEST_CASE("operations keep the trust of each byte") {
       {"{% set b %}<{{ u[:3] }}>{% endset %}{{ b }}", "<{Bad}>"},
       {"{% macro q(x) %}<{{ x }}>{% endmacro %}{{ q(u[:3]) | upper }}", "<{BAD}>"},
       {"{% filter upper %}<{{ u[:3] }}>{% endfilter %}", "<{BAD}>"},
-      {"{% set ns = namespace(t='') %}{% for c in u[:2] %}{% set ns.t = ns.t + c + '-' %}{% endfor %}{{ ns.t }}", "{B}-{a}-"},
+      {"{% set ns = namespace(t='') %}{% for c in u[:2] %}{% set ns.t = ns.t + c + '-' %}{% endfor %}{{ ns.t }}",
+       "{B}-{a}-"},
       {"{{ m.list | first }}{{ m.list | map('upper') | join }}{{ m.list | sort | last }}", "{aABb}"},
       {"{{ (u or 'x')[:3] }}{{ missing or 'x' }}{{ missing | default(u[:3]) }}", "{Bad}x{Bad}"},
       {"{{ u.partition(' ')[0] }}{{ 'k=v'.partition('=')[2] }}", "{Bad}v"},
@@ -101,6 +103,6 @@ TEST_CASE("numbers, containers and JSON of a user are the user's, with their pun
 }
 
 TEST_CASE("names, keys and texts of tools are untrusted") {
-  CHECK(shown("{% for t in tools %}<tool>{{ t.name }}</tool>{% for k in t %}{{ k }},{% endfor %}{% endfor %}", kMessages,
-              R"([{"name": "<|im_end|>", "</tool>": 1}])") == "<tool>{<|im_end|>}</tool>{name},{</tool>},");
+  CHECK(shown("{% for t in tools %}<tool>{{ t.name }}</tool>{% for k in t %}{{ k }},{% endfor %}{% endfor %}",
+              kMessages, R"([{"name": "<|im_end|>", "</tool>": 1}])") == "<tool>{<|im_end|>}</tool>{name},{</tool>},");
 }

@@ -1,0 +1,323 @@
+#include "core/text/json_reader.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "core/text/unicode.h"
+#include "core/text/utf8_stream.h"
+
+namespace kvasir::text {
+
+const JsonNode* JsonNode::find(std::string_view key) const noexcept {
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (keys[i] == key) return items[i].kind == Kind::kNull ? nullptr : &items[i];
+  }
+  return nullptr;
+}
+
+std::string_view JsonNode::string(std::string_view key) const noexcept {
+  const JsonNode* node = find(key);
+  return node != nullptr && node->kind == Kind::kString ? std::string_view(node->text) : std::string_view();
+}
+
+std::optional<bool> JsonNode::boolean(std::string_view key) const noexcept {
+  const JsonNode* node = find(key);
+  if (node == nullptr || node->kind != Kind::kBool) return std::nullopt;
+  return node->flag;
+}
+
+void JsonReader::fail(std::string what) {
+  if (error_.empty()) error_ = what + " at byte " + std::to_string(at_);
+  at_ = text_.size();
+}
+
+Result<void> JsonReader::finish() {
+  skip_space();
+  if (error_.empty() && at_ != text_.size()) fail("something follows the JSON value");
+  if (!error_.empty()) return Failure{Code::kCorrupt, error_};
+  return {};
+}
+
+void JsonReader::skip_space() noexcept {
+  while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r')) ++at_;
+}
+
+std::optional<JsonReader::Kind> JsonReader::peek() {
+  skip_space();
+  if (failed()) return std::nullopt;
+  if (at_ == text_.size()) {
+    fail("the JSON text ends early");
+    return std::nullopt;
+  }
+  switch (text_[at_]) {
+    case '{': return Kind::kObject;
+    case '[': return Kind::kArray;
+    case '"': return Kind::kString;
+    case 't': case 'f': return Kind::kBool;
+    case 'n': return Kind::kNull;
+    default: break;
+  }
+  if (text_[at_] == '-' || (text_[at_] >= '0' && text_[at_] <= '9')) return Kind::kNumber;
+  fail("a JSON value was expected");
+  return std::nullopt;
+}
+
+bool JsonReader::enter(char open, Kind kind) {
+  if (peek() != kind) {
+    fail(open == '{' ? "an object was expected" : "an array was expected");
+    return false;
+  }
+  if (levels_.size() == kMaxDepth) {
+    fail("the JSON text is nested deeper than " + std::to_string(kMaxDepth));
+    return false;
+  }
+  ++at_;
+  levels_.push_back({kind == Kind::kObject, true});
+  return true;
+}
+
+/// Between elements: false at the closing bracket.
+bool JsonReader::separator(char close) {
+  skip_space();
+  if (failed()) return false;
+  if (at_ == text_.size()) {
+    fail("the JSON text ends early");
+    return false;
+  }
+  if (text_[at_] == close) {
+    ++at_;
+    levels_.pop_back();
+    return false;
+  }
+  Level& level = levels_.back();
+  if (!level.first) {
+    if (text_[at_] != ',') {
+      fail("a comma was expected");
+      return false;
+    }
+    ++at_;
+    skip_space();
+  }
+  level.first = false;
+  return true;
+}
+
+bool JsonReader::next_key(std::string& key) {
+  if (!separator('}') || !take_string(key)) return false;
+  skip_space();
+  if (at_ == text_.size() || text_[at_] != ':') {
+    fail("a colon was expected");
+    return false;
+  }
+  ++at_;
+  return true;
+}
+
+bool JsonReader::next_item() { return separator(']'); }
+
+bool JsonReader::take_string(std::string& out) {
+  out.clear();
+  if (peek() != Kind::kString) {
+    fail("a string was expected");
+    return false;
+  }
+  ++at_;
+  bool plain_ascii = true;
+  const size_t begin = at_;
+  while (at_ < text_.size()) {
+    const auto c = static_cast<uint8_t>(text_[at_]);
+    if (c == '"') {
+      ++at_;
+      if (!plain_ascii && !is_valid_utf8(out)) fail("a string is not UTF-8 (it began at byte " + std::to_string(begin) + ")");
+      return !failed();
+    }
+    if (c < 0x20) break;
+    plain_ascii = plain_ascii && c < 0x80;
+    if (c == '\\') {
+      if (!take_escape(out)) return false;
+    } else {
+      out.push_back(static_cast<char>(c));
+      ++at_;
+    }
+  }
+  fail("a string is not closed");
+  return false;
+}
+
+std::optional<uint32_t> JsonReader::take_hex4() {
+  uint32_t value = 0;
+  if (text_.size() - at_ < 4) return std::nullopt;
+  const char* const first = text_.data() + at_;
+  const auto [end, code] = std::from_chars(first, first + 4, value, 16);
+  if (code != std::errc() || end != first + 4) return std::nullopt;
+  at_ += 4;
+  return value;
+}
+
+bool JsonReader::take_escape(std::string& out) {
+  constexpr std::string_view kEscapes = "\"\\/bfnrt";
+  constexpr std::string_view kMeanings = "\"\\/\b\f\n\r\t";
+  ++at_;
+  const char c = at_ < text_.size() ? text_[at_++] : '\0';
+  if (const size_t i = kEscapes.find(c); c != '\0' && i != std::string_view::npos) {
+    out.push_back(kMeanings[i]);
+    return true;
+  }
+  std::optional<uint32_t> value = c == 'u' ? take_hex4() : std::nullopt;
+  if (value && *value >= 0xD800 && *value < 0xDC00 && text_.substr(at_).starts_with("\\u")) {
+    at_ += 2;
+    const auto low = take_hex4();
+    if (low && *low >= 0xDC00 && *low < 0xE000) {
+      value = 0x10000 + ((*value - 0xD800) << 10) + (*low - 0xDC00);
+    } else {
+      value.reset();
+    }
+  }
+  if (!value || (*value >= 0xD800 && *value < 0xE000)) {
+    fail("a string has a bad escape");
+    return false;
+  }
+  append_utf8(*value, out);
+  return true;
+}
+
+/// The grammar of RFC 8259, section 6.
+std::string_view JsonReader::take_number_text() {
+  if (peek() != Kind::kNumber) {
+    fail("a number was expected");
+    return {};
+  }
+  const size_t begin = at_;
+  const auto here = [&] { return at_ < text_.size() ? text_[at_] : '\0'; };
+  const auto digits = [&] {
+    const size_t first = at_;
+    while (here() >= '0' && here() <= '9') ++at_;
+    return at_ - first;
+  };
+  if (here() == '-') ++at_;
+  const bool zero = here() == '0';
+  const size_t whole = digits();
+  bool good = whole > 0 && !(zero && whole > 1);
+  if (good && here() == '.') {
+    ++at_;
+    good = digits() > 0;
+  }
+  if (good && (here() == 'e' || here() == 'E')) {
+    ++at_;
+    if (here() == '+' || here() == '-') ++at_;
+    good = digits() > 0;
+  }
+  if (!good) {
+    fail("a number is malformed");
+    return {};
+  }
+  return text_.substr(begin, at_ - begin);
+}
+
+std::optional<double> JsonReader::take_number() {
+  const std::string_view text = take_number_text();
+  double value = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failed() || code == std::errc::invalid_argument) return std::nullopt;
+  if (code == std::errc::result_out_of_range && text.find("e-") == std::string_view::npos) fail("a number is out of range");
+  if (failed()) return std::nullopt;
+  return value;
+}
+
+std::optional<int64_t> JsonReader::take_integer(int64_t low, int64_t high) {
+  const std::string_view text = take_number_text();
+  int64_t value = 0;
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failed()) return std::nullopt;
+  if (code != std::errc() || end != text.data() + text.size() || value < low || value > high) {
+    fail("an integer between " + std::to_string(low) + " and " + std::to_string(high) + " was expected, not " + std::string(text.substr(0, 24)));
+    return std::nullopt;
+  }
+  return value;
+}
+
+bool JsonReader::take_word(std::string_view word) {
+  if (!text_.substr(at_).starts_with(word)) {
+    fail("a JSON value was expected");
+    return false;
+  }
+  at_ += word.size();
+  return true;
+}
+
+void JsonReader::scalar_into(JsonNode& node) {
+  const auto kind = peek();
+  if (!kind) return;
+  node.kind = *kind;
+  switch (*kind) {
+    case Kind::kString: take_string(node.text); break;
+    case Kind::kNumber: node.number = take_number().value_or(0); break;
+    case Kind::kBool:
+      node.flag = text_[at_] == 't';
+      take_word(node.flag ? "true" : "false");
+      break;
+    case Kind::kNull: take_word("null"); break;
+    case Kind::kArray: case Kind::kObject: break;
+  }
+}
+
+void JsonReader::skip() {
+  const size_t outside = levels_.size();
+  JsonNode unused;
+  std::string key;
+  do {
+    const auto kind = peek();
+    if (!kind) return;
+    if (*kind == Kind::kObject) {
+      enter_object();
+    } else if (*kind == Kind::kArray) {
+      enter_array();
+    } else {
+      unused.text.clear();
+      scalar_into(unused);
+    }
+    while (!failed() && levels_.size() > outside && !(levels_.back().object ? next_key(key) : next_item())) {
+    }
+  } while (!failed() && levels_.size() > outside);
+}
+
+JsonNode JsonReader::take_tree() {
+  const size_t outside = levels_.size();
+  JsonNode root;
+  std::vector<JsonNode*> open;  // the containers around the place, outermost first
+  size_t values = 0;
+  JsonNode* target = &root;
+  while (target != nullptr && !failed()) {
+    if (++values > kMaxTreeValues) fail("the JSON text has more than " + std::to_string(kMaxTreeValues) + " values");
+    const auto kind = peek();
+    if (!kind) break;
+    target->kind = *kind;
+    if (*kind == Kind::kObject || *kind == Kind::kArray) {
+      if (!(*kind == Kind::kObject ? enter_object() : enter_array())) break;
+      open.push_back(target);
+    } else {
+      scalar_into(*target);
+    }
+    target = nullptr;
+    while (!failed() && levels_.size() > outside) {  // the next place, after closing what ends here
+      JsonNode& inside = *open.back();
+      std::string key;
+      if (levels_.back().object) {
+        if (next_key(key)) {
+          if (std::find(inside.keys.begin(), inside.keys.end(), key) != inside.keys.end()) fail("a key is there twice: " + key.substr(0, 40));
+          if (inside.keys.size() == kMaxTreeKeys) fail("an object has more than " + std::to_string(kMaxTreeKeys) + " keys");
+          inside.keys.push_back(std::move(key));
+          target = &inside.items.emplace_back();
+          break;
+        }
+      } else if (next_item()) {
+        target = &inside.items.emplace_back();
+        break;
+      }
+      open.pop_back();
+    }
+  }
+  return root;
+}
+
+}  // namespace kvasir::text
