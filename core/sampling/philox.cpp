@@ -9,8 +9,12 @@ constexpr uint32_t kWeyl0 = 0x9E3779B9U;
 constexpr uint32_t kWeyl1 = 0xBB67AE85U;
 constexpr int kRounds = 10;
 
-constexpr uint32_t low(uint64_t v) noexcept { return static_cast<uint32_t>(v & 0xFFFFFFFFU); }
-constexpr uint32_t high(uint64_t v) noexcept { return static_cast<uint32_t>(v >> 32U); }
+constexpr uint32_t low(uint64_t v) noexcept {
+  return static_cast<uint32_t>(v & 0xFFFFFFFFU);
+}
+constexpr uint32_t high(uint64_t v) noexcept {
+  return static_cast<uint32_t>(v >> 32U);
+}
 
 }  // namespace
 
@@ -18,7 +22,8 @@ std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<u
   for (int round = 0; round < kRounds; ++round) {
     const uint64_t product0 = uint64_t{kMultiplier0} * counter[0];
     const uint64_t product1 = uint64_t{kMultiplier1} * counter[2];
-    counter = {high(product1) ^ counter[1] ^ key[0], low(product1), high(product0) ^ counter[3] ^ key[1], low(product0)};
+    counter = {high(product1) ^ counter[1] ^ key[0], low(product1), high(product0) ^ counter[3] ^ key[1],
+               low(product0)};
     key[0] += kWeyl0;
     key[1] += kWeyl1;
   }

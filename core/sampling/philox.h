@@ -1,6 +1,6 @@
 // Philox4x32-10, the counter-based generator behind every draw: the same (key, counter) gives the same numbers on every
-// machine, and no state has to be stored. Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
-// Pure functions, thread-safe.
+// machine, and no state has to be stored. Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC
+// 2011. Pure functions, thread-safe.
 #pragma once
 
 #include <array>

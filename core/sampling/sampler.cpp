@@ -18,10 +18,14 @@ bool better(const Candidate& a, const Candidate& b) noexcept {
   return a.first != b.first ? a.first > b.first : a.second < b.second;
 }
 
-bool in_vocab(TokenId token, size_t vocab_size) noexcept { return token >= 0 && static_cast<size_t>(token) < vocab_size; }
+bool in_vocab(TokenId token, size_t vocab_size) noexcept {
+  return token >= 0 && static_cast<size_t>(token) < vocab_size;
+}
 
 /// A huge penalty or bias must not make +inf out of a finite logit: softmax would have no value there.
-float bounded(float logit) noexcept { return std::min(logit, std::numeric_limits<float>::max()); }
+float bounded(float logit) noexcept {
+  return std::min(logit, std::numeric_limits<float>::max());
+}
 
 /// A model never gives NaN or +inf; -inf is a masked token.
 Result<void> check_raw(std::span<const float> logits) {
@@ -143,7 +147,8 @@ Result<void> validate(const SamplingParams& params, size_t vocab_size) {
                                                  ", but the vocabulary has " + std::to_string(vocab_size) + " tokens"};
     }
     if (std::isnan(bias) || bias == std::numeric_limits<float>::infinity()) {
-      return Failure{Code::kInvalidArgument, "logit_bias of token " + std::to_string(token) + " must be a number or -inf"};
+      return Failure{Code::kInvalidArgument,
+                     "logit_bias of token " + std::to_string(token) + " must be a number or -inf"};
     }
   }
   return {};

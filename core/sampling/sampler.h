@@ -1,6 +1,6 @@
-// From logits to a token: penalties, bias, truncation, temperature, draw. Pure: everything it needs comes in, randomness
-// is counter-based from (seed, position), so a parked, forked or restored sequence carries no generator state
-// (decisions.md 12). Definitions and default order: samplers.md. Owned by one sequence; engine thread.
+// From logits to a token: penalties, bias, truncation, temperature, draw. Pure: everything it needs comes in,
+// randomness is counter-based from (seed, position), so a parked, forked or restored sequence carries no generator
+// state (decisions.md 12). Definitions and default order: samplers.md. Owned by one sequence; engine thread.
 #pragma once
 
 #include <cstdint>
@@ -16,11 +16,11 @@ namespace kvasir {
 
 /// Checked sampling parameters (ranges already enforced by the field tables; validate() guards other callers).
 struct SamplingParams {
-  float temperature = 0.7F;      ///< 0: greedy, lowest id on ties
-  uint32_t top_k = 40;           ///< 0: off
-  float top_p = 0.95F;           ///< 1: off
-  float min_p = 0.05F;           ///< 0: off
-  float repeat_penalty = 1.0F;   ///< over the last 64 tokens of prompt and output
+  float temperature = 0.7F;        ///< 0: greedy, lowest id on ties
+  uint32_t top_k = 40;             ///< 0: off
+  float top_p = 0.95F;             ///< 1: off
+  float min_p = 0.05F;             ///< 0: off
+  float repeat_penalty = 1.0F;     ///< over the last 64 tokens of prompt and output
   float frequency_penalty = 0.0F;  ///< over the output only
   float presence_penalty = 0.0F;
   std::vector<std::pair<TokenId, float>> logit_bias;
@@ -48,7 +48,7 @@ class Sampler {
  private:
   SamplingParams params_;
   std::vector<std::pair<float, TokenId>> candidates_;  // reused between calls: no allocation per token in steady state
-  std::vector<TokenId> token_scratch_;  // likewise, for the penalties
+  std::vector<TokenId> token_scratch_;                 // likewise, for the penalties
 };
 
 /// Natural-log probability of `token` and the `top` best under softmax(logits). Sums in double.

@@ -176,9 +176,9 @@ TEST_CASE("min_p keeps tokens with at least that share of the best one, before t
 TEST_CASE("repetition penalty divides positive and multiplies negative logits, once per distinct token") {
   auto params = plain();
   params.repeat_penalty = 2.0F;
-  CHECK(greedy(params, {3.0F, 1.6F}, {0, 0, 0}) == 1);    // 3/2 = 1.5
-  CHECK(greedy(params, {3.0F, 1.4F}, {0, 0, 0}) == 0);    // once, not three times
-  CHECK(greedy(params, {-1.0F, -1.9F}, {0}) == 1);        // -2
+  CHECK(greedy(params, {3.0F, 1.6F}, {0, 0, 0}) == 1);  // 3/2 = 1.5
+  CHECK(greedy(params, {3.0F, 1.4F}, {0, 0, 0}) == 0);  // once, not three times
+  CHECK(greedy(params, {-1.0F, -1.9F}, {0}) == 1);      // -2
   CHECK(greedy(params, {-1.0F, -2.1F}, {0}) == 0);
 }
 

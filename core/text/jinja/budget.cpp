@@ -1,5 +1,7 @@
 #include "core/text/jinja/budget.h"
 
+#include <time.h>
+
 #include <algorithm>
 
 namespace kvasir::jinja {
@@ -12,12 +14,18 @@ Result<void> Budget::check() {
     return Failure{Code::kTooLarge, "the chat template needs more than " + std::to_string(limits_.max_operations) +
                                         " operations (template operations limit)"};
   }
-  if (std::chrono::steady_clock::now() >= deadline_) {
+  if (thread_time() >= deadline_) {
     return Failure{Code::kTooLarge, "the chat template ran longer than " + std::to_string(limits_.max_time.count()) +
                                         " ms (template time limit)"};
   }
   next_check_ = std::min(used_ + kOperationsBetweenClockReads, limits_.max_operations + 1);
   return {};
+}
+
+std::chrono::nanoseconds Budget::thread_time() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
 }
 
 Failure Budget::too_long() const {

@@ -12,7 +12,9 @@ namespace {
 
 using Slots = std::array<std::optional<Value>, 5>;
 
-bool is_given(const std::optional<Value>& value) { return value && !value->is_none(); }
+bool is_given(const std::optional<Value>& value) {
+  return value && !value->is_none();
+}
 
 Result<Value> length_filter(Interpreter& /*interpreter*/, const Value& value, const Arguments& arguments) {
   Slots slots;
@@ -49,12 +51,14 @@ Result<Value> items_filter(Interpreter& interpreter, const Value& value, const A
   if (value.is_undefined()) return interpreter.make_list({});
   if (!value.is(Kind::kDict)) return Interpreter::error(std::string("items needs a dict, not ") + type_name(value));
   std::vector<Value> pairs;
-  for (const auto& [key, item] : value.dict().entries) pairs.push_back(KVASIR_TRY(interpreter.make_tuple({key, item}, value.tainted())));
+  for (const auto& [key, item] : value.dict().entries)
+    pairs.push_back(KVASIR_TRY(interpreter.make_tuple({key, item}, value.tainted())));
   return interpreter.make_list(std::move(pairs), value.tainted());
 }
 
 /// Sorts `items` by `keys`, stably. The first comparison that fails ends it.
-Result<Value> sorted(Interpreter& interpreter, const std::vector<Value>& items, const std::vector<Value>& keys, bool reverse, bool tainted) {
+Result<Value> sorted(Interpreter& interpreter, const std::vector<Value>& items, const std::vector<Value>& keys,
+                     bool reverse, bool tainted) {
   const auto indices = KVASIR_TRY(sorted_indices(interpreter, keys, reverse));
   std::vector<Value> out;
   out.reserve(items.size());
@@ -234,7 +238,8 @@ Result<Value> batch_filter(Interpreter& interpreter, const Value& value, const A
   std::vector<Value> rows;
   std::vector<Value> row;
   for (const auto& item : *items) {
-    if (static_cast<int64_t>(row.size()) == count) rows.push_back(KVASIR_TRY(interpreter.make_list(std::exchange(row, {}))));
+    if (static_cast<int64_t>(row.size()) == count)
+      rows.push_back(KVASIR_TRY(interpreter.make_list(std::exchange(row, {}))));
     row.push_back(item);
   }
   if (!row.empty()) {
@@ -259,7 +264,8 @@ Result<Value> slice_filter(Interpreter& interpreter, const Value& value, const A
   size_t begin = 0;
   for (size_t i = 0; i < n; ++i) {
     const size_t size = items->size() / n + (i < items->size() % n ? 1 : 0);
-    std::vector<Value> part(items->begin() + static_cast<ptrdiff_t>(begin), items->begin() + static_cast<ptrdiff_t>(begin + size));
+    std::vector<Value> part(items->begin() + static_cast<ptrdiff_t>(begin),
+                            items->begin() + static_cast<ptrdiff_t>(begin + size));
     if (is_given(slots[1]) && i >= items->size() % n) part.push_back(*slots[1]);
     slices.push_back(KVASIR_TRY(interpreter.make_list(std::move(part))));
     begin += size;
@@ -320,6 +326,8 @@ constexpr std::array kFilters{
 
 }  // namespace
 
-std::span<const Entry<FilterFunction>> sequence_filters() { return kFilters; }
+std::span<const Entry<FilterFunction>> sequence_filters() {
+  return kFilters;
+}
 
 }  // namespace kvasir::jinja

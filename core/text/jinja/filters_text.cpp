@@ -100,7 +100,12 @@ Result<Value> escape_filter(Interpreter& interpreter, const Value& value, const 
   size_t copied = 0;
   for (size_t i = 0; i < text.size(); ++i) {
     const char c = text.view()[i];
-    const char* const entity = c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : c == '"' ? "&#34;" : c == '\'' ? "&#39;" : nullptr;
+    const char* const entity = c == '&'    ? "&amp;"
+                               : c == '<'  ? "&lt;"
+                               : c == '>'  ? "&gt;"
+                               : c == '"'  ? "&#34;"
+                               : c == '\'' ? "&#39;"
+                                           : nullptr;
     if (entity == nullptr) continue;
     KVASIR_TRY(out.append_slice(text, copied, i));
     KVASIR_TRY(out.append(entity, text.trusted_at(i)));
@@ -191,7 +196,8 @@ Result<Value> urlencode_text(Interpreter& interpreter, const Text& text) {
 Result<Value> urlencode_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
   Slots slots;
   KVASIR_TRY(bind(arguments, "urlencode", {}, slots));
-  if (value.is(Kind::kDict) || value.is_sequence()) return Interpreter::error("urlencode of a collection is not supported; encode its texts");
+  if (value.is(Kind::kDict) || value.is_sequence())
+    return Interpreter::error("urlencode of a collection is not supported; encode its texts");
   const Text text = KVASIR_TRY(to_text(interpreter, value));
   return urlencode_text(interpreter, text);
 }
@@ -219,6 +225,8 @@ constexpr std::array kFilters{
 
 }  // namespace
 
-std::span<const Entry<FilterFunction>> text_filters() { return kFilters; }
+std::span<const Entry<FilterFunction>> text_filters() {
+  return kFilters;
+}
 
 }  // namespace kvasir::jinja

@@ -15,7 +15,9 @@ namespace {
 
 using Slots = std::array<std::optional<Value>, 5>;
 
-bool tainted_number(const Value& source) { return source.is_string() ? !source.text().all_trusted() : source.tainted(); }
+bool tainted_number(const Value& source) {
+  return source.is_string() ? !source.text().all_trusted() : source.tainted();
+}
 
 Result<Value> default_filter(Interpreter& interpreter, const Value& value, const Arguments& arguments) {
   Slots slots;
@@ -37,7 +39,9 @@ Result<Value> int_filter(Interpreter& /*interpreter*/, const Value& value, const
   const Value otherwise = slots[0] ? *slots[0] : Value::integer(0);
   if (value.is_undefined()) return Interpreter::error(value.why());
   if (value.is_integral()) return Value::integer(value.as_int(), value.tainted());
-  if (value.is(Kind::kFloat)) return std::isfinite(value.as_double()) ? whole_number(value.as_double(), value.tainted()) : Result<Value>(otherwise);
+  if (value.is(Kind::kFloat))
+    return std::isfinite(value.as_double()) ? whole_number(value.as_double(), value.tainted())
+                                            : Result<Value>(otherwise);
   if (!value.is_string()) return otherwise;
   const int64_t base = KVASIR_TRY(int_argument(slots[1], 10, "base"));
   if (base != 0 && (base < 2 || base > 36)) return otherwise;
@@ -159,6 +163,8 @@ constexpr std::array kFilters{
 
 }  // namespace
 
-std::span<const Entry<FilterFunction>> value_filters() { return kFilters; }
+std::span<const Entry<FilterFunction>> value_filters() {
+  return kFilters;
+}
 
 }  // namespace kvasir::jinja

@@ -1,5 +1,5 @@
-// Python's two ways to fill in texts: 'x %s' % value and 'x {}'.format(value). The pattern's bytes and the values' bytes
-// keep their own trust. Errors: kInvalidArgument for patterns and values that do not fit, kTooLarge.
+// Python's two ways to fill in texts: 'x %s' % value and 'x {}'.format(value). The pattern's bytes and the values'
+// bytes keep their own trust. Errors: kInvalidArgument for patterns and values that do not fit, kTooLarge.
 #pragma once
 
 #include "core/text/jinja/interpreter.h"

@@ -32,7 +32,8 @@ Result<Value> make_namespace(Interpreter& interpreter, const Value& /*self*/, co
   NamespaceObject& object = interpreter.heap().new_namespace();
   if (!arguments.positional.empty()) {
     const Value& initial = arguments.positional.front();
-    if (!initial.is(Kind::kDict)) return Interpreter::error(std::string("namespace needs a dict, not ") + type_name(initial));
+    if (!initial.is(Kind::kDict))
+      return Interpreter::error(std::string("namespace needs a dict, not ") + type_name(initial));
     for (const auto& [key, value] : initial.dict().entries) {
       KVASIR_TRY(interpreter.budget().spend_items(2));
       if (key.is_string()) object.attributes.insert_or_assign(std::string(key.view()), value);
@@ -72,16 +73,19 @@ Result<Value> range(Interpreter& interpreter, const Value& /*self*/, const Argum
   for (const auto& slot : slots) tainted = tainted || (slot && slot->tainted());
   std::vector<Value> items;
   items.reserve(length);
-  for (uint64_t i = 0; i < length; ++i) items.push_back(Value::integer(start + static_cast<int64_t>(i) * step, tainted));
+  for (uint64_t i = 0; i < length; ++i)
+    items.push_back(Value::integer(start + static_cast<int64_t>(i) * step, tainted));
   return interpreter.make_list(std::move(items));
 }
 
 Result<Value> make_dict(Interpreter& interpreter, const Value& /*self*/, const Arguments& arguments) {
-  if (arguments.positional.size() > 1) return Interpreter::error("dict takes one dict or list of pairs, and named values");
+  if (arguments.positional.size() > 1)
+    return Interpreter::error("dict takes one dict or list of pairs, and named values");
   DictObject& dict = interpreter.heap().new_dict();
   if (!arguments.positional.empty() && arguments.positional.front().is(Kind::kDict)) {
     dict.tainted = arguments.positional.front().tainted();
-    for (const auto& [key, value] : arguments.positional.front().dict().entries) KVASIR_TRY(set_key(interpreter, dict, key, value));
+    for (const auto& [key, value] : arguments.positional.front().dict().entries)
+      KVASIR_TRY(set_key(interpreter, dict, key, value));
   } else if (!arguments.positional.empty()) {
     const auto* const pairs = KVASIR_TRY(interpreter.items_of(arguments.positional.front()));
     for (const auto& pair : *pairs) {
@@ -98,7 +102,8 @@ Result<Value> make_dict(Interpreter& interpreter, const Value& /*self*/, const A
 }
 
 Result<Value> make_cycler(Interpreter& interpreter, const Value& /*self*/, const Arguments& arguments) {
-  if (arguments.positional.empty() || !arguments.named.empty()) return Interpreter::error("cycler needs at least one item");
+  if (arguments.positional.empty() || !arguments.named.empty())
+    return Interpreter::error("cycler needs at least one item");
   KVASIR_TRY(interpreter.budget().spend_items(arguments.positional.size()));
   CycleObject& cycle = interpreter.heap().new_cycle();
   cycle.items = arguments.positional;
@@ -115,14 +120,19 @@ Result<Value> make_joiner(Interpreter& interpreter, const Value& /*self*/, const
 }
 
 constexpr std::array kFunctions{
-    Entry<NativeFunction>{"raise_exception", raise_exception}, Entry<NativeFunction>{"strftime_now", strftime_now},
-    Entry<NativeFunction>{"namespace", make_namespace},        Entry<NativeFunction>{"range", range},
-    Entry<NativeFunction>{"dict", make_dict},                  Entry<NativeFunction>{"cycler", make_cycler},
+    Entry<NativeFunction>{"raise_exception", raise_exception},
+    Entry<NativeFunction>{"strftime_now", strftime_now},
+    Entry<NativeFunction>{"namespace", make_namespace},
+    Entry<NativeFunction>{"range", range},
+    Entry<NativeFunction>{"dict", make_dict},
+    Entry<NativeFunction>{"cycler", make_cycler},
     Entry<NativeFunction>{"joiner", make_joiner},
 };
 
 }  // namespace
 
-std::span<const Entry<NativeFunction>> global_functions() { return kFunctions; }
+std::span<const Entry<NativeFunction>> global_functions() {
+  return kFunctions;
+}
 
 }  // namespace kvasir::jinja

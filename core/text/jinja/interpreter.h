@@ -1,5 +1,5 @@
-// Renders one template once: evaluates the syntax tree over the input's values within a budget. Made per rendering, used
-// by one thread. Errors: kInvalidArgument with the template's line (or raise_exception's own text), kTooLarge.
+// Renders one template once: evaluates the syntax tree over the input's values within a budget. Made per rendering,
+// used by one thread. Errors: kInvalidArgument with the template's line (or raise_exception's own text), kTooLarge.
 #pragma once
 
 #include <optional>

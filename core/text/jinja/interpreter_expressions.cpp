@@ -25,20 +25,29 @@ Result<Value> Interpreter::evaluate(const Expression& expression, Scope* scope) 
   KVASIR_TRY(budget_.spend(1));
   line_ = expression.line;
   switch (expression.kind) {
-    case ExpressionKind::kConstant: return static_cast<const ConstantExpression&>(expression).value;
-    case ExpressionKind::kName: return lookup(static_cast<const NameExpression&>(expression).name, scope);
+    case ExpressionKind::kConstant:
+      return static_cast<const ConstantExpression&>(expression).value;
+    case ExpressionKind::kName:
+      return lookup(static_cast<const NameExpression&>(expression).name, scope);
     case ExpressionKind::kList:
-    case ExpressionKind::kTuple: return evaluate_items(static_cast<const ItemsExpression&>(expression), scope);
-    case ExpressionKind::kDict: return evaluate_dict(static_cast<const ItemsExpression&>(expression), scope);
+    case ExpressionKind::kTuple:
+      return evaluate_items(static_cast<const ItemsExpression&>(expression), scope);
+    case ExpressionKind::kDict:
+      return evaluate_dict(static_cast<const ItemsExpression&>(expression), scope);
     case ExpressionKind::kAnd:
     case ExpressionKind::kOr:
     case ExpressionKind::kNot:
     case ExpressionKind::kNegate:
-    case ExpressionKind::kPlus: return evaluate_logic(static_cast<const ItemsExpression&>(expression), scope);
-    case ExpressionKind::kConcat: return evaluate_concat(static_cast<const ItemsExpression&>(expression), scope);
-    case ExpressionKind::kMath: return evaluate_math(static_cast<const OperatorExpression&>(expression), scope);
-    case ExpressionKind::kCompare: return evaluate_comparison(static_cast<const OperatorExpression&>(expression), scope);
-    case ExpressionKind::kConditional: return evaluate_conditional(static_cast<const ItemsExpression&>(expression), scope);
+    case ExpressionKind::kPlus:
+      return evaluate_logic(static_cast<const ItemsExpression&>(expression), scope);
+    case ExpressionKind::kConcat:
+      return evaluate_concat(static_cast<const ItemsExpression&>(expression), scope);
+    case ExpressionKind::kMath:
+      return evaluate_math(static_cast<const OperatorExpression&>(expression), scope);
+    case ExpressionKind::kCompare:
+      return evaluate_comparison(static_cast<const OperatorExpression&>(expression), scope);
+    case ExpressionKind::kConditional:
+      return evaluate_conditional(static_cast<const ItemsExpression&>(expression), scope);
     case ExpressionKind::kChain: {
       const auto& chain = static_cast<const ChainExpression&>(expression);
       return follow(chain.links, KVASIR_TRY(evaluate(*chain.base, scope)), scope);
@@ -77,13 +86,16 @@ Result<Value> Interpreter::evaluate_dict(const ItemsExpression& expression, Scop
 Result<Value> Interpreter::evaluate_logic(const ItemsExpression& expression, Scope* scope) {
   const Value first = KVASIR_TRY(evaluate(*expression.items.front(), scope));
   switch (expression.kind) {
-    case ExpressionKind::kNot: return Value::boolean(!truthy(first));
-    case ExpressionKind::kNegate: return negate(first);
+    case ExpressionKind::kNot:
+      return Value::boolean(!truthy(first));
+    case ExpressionKind::kNegate:
+      return negate(first);
     case ExpressionKind::kPlus:
       if (first.is_undefined()) return error(first.why());
       if (!first.is_number()) return error(std::string("cannot use '+' on ") + type_name(first));
       return first.is(Kind::kBool) ? Value::integer(first.as_int(), first.tainted()) : first;
-    default: break;
+    default:
+      break;
   }
   const bool stop_at = expression.kind == ExpressionKind::kOr;
   Value value = first;
@@ -139,12 +151,14 @@ Result<Value> Interpreter::follow(const std::vector<Link>& links, Value value, S
 Result<Value> Interpreter::follow_one(const Link& link, const Value& value, Scope* scope) {
   line_ = link.line;
   switch (link.kind) {
-    case LinkKind::kAttribute: return attribute(value, link.name);
+    case LinkKind::kAttribute:
+      return attribute(value, link.name);
     case LinkKind::kItem: {
       const Value key = KVASIR_TRY(evaluate(*link.index, scope));
       return item(value, key);
     }
-    case LinkKind::kSlice: return slice(link, value, scope);
+    case LinkKind::kSlice:
+      return slice(link, value, scope);
     case LinkKind::kCall: {
       const Arguments arguments = KVASIR_TRY(evaluate_arguments(link.arguments, scope));
       line_ = link.line;
@@ -175,7 +189,8 @@ Result<Arguments> Interpreter::evaluate_arguments(const CallArguments& source, S
   Arguments arguments;
   arguments.positional.reserve(source.positional.size());
   for (const auto& argument : source.positional) arguments.positional.push_back(KVASIR_TRY(evaluate(*argument, scope)));
-  for (const auto& [name, argument] : source.named) arguments.named.emplace_back(name, KVASIR_TRY(evaluate(*argument, scope)));
+  for (const auto& [name, argument] : source.named)
+    arguments.named.emplace_back(name, KVASIR_TRY(evaluate(*argument, scope)));
   if (source.star || source.double_star) KVASIR_TRY(spread_arguments(source, arguments, scope));
   return arguments;
 }
@@ -200,16 +215,22 @@ Result<void> Interpreter::spread_arguments(const CallArguments& source, Argument
 
 Result<Value> Interpreter::call(const Value& callee, const Arguments& arguments) {
   switch (callee.kind()) {
-    case Kind::kMacro: return call_macro(callee.macro(), arguments);
-    case Kind::kNative: return callee.native().function(*this, callee.native().self, arguments);
-    case Kind::kLoop: return call_loop(callee.loop(), arguments);
+    case Kind::kMacro:
+      return call_macro(callee.macro(), arguments);
+    case Kind::kNative:
+      return callee.native().function(*this, callee.native().self, arguments);
+    case Kind::kLoop:
+      return call_loop(callee.loop(), arguments);
     case Kind::kCycle: {
       CycleObject& cycle = callee.cycle();
-      if (!cycle.joiner || !arguments.positional.empty() || !arguments.named.empty()) return error("a cycler cannot be called; use next()");
+      if (!cycle.joiner || !arguments.positional.empty() || !arguments.named.empty())
+        return error("a cycler cannot be called; use next()");
       return cycle.position++ == 0 ? make_string({}, true) : Result<Value>(cycle.items.front());
     }
-    case Kind::kUndefined: return error(callee.why());
-    default: return error(std::string("a ") + type_name(callee) + " cannot be called");
+    case Kind::kUndefined:
+      return error(callee.why());
+    default:
+      return error(std::string("a ") + type_name(callee) + " cannot be called");
   }
 }
 
@@ -255,9 +276,11 @@ Result<Value> Interpreter::item(const Value& object, const Value& key) {
   }
   if (key.is_string()) {
     if (const auto member = KVASIR_TRY(find_member(*this, object, key.view()))) return *member;
-    return heap_.undefined("'" + std::string(type_name(object)) + " object' has no attribute '" + shortened(key.view()) + "'");
+    return heap_.undefined("'" + std::string(type_name(object)) + " object' has no attribute '" +
+                           shortened(key.view()) + "'");
   }
-  const std::string shown = key.is_number() || key.is_none() ? std::string(KVASIR_TRY(to_text(*this, key)).view()) : std::string("of that kind");
+  const std::string shown = key.is_number() || key.is_none() ? std::string(KVASIR_TRY(to_text(*this, key)).view())
+                                                             : std::string("of that kind");
   return heap_.undefined(std::string(type_name(object)) + " object has no element " + shown);
 }
 
@@ -265,8 +288,10 @@ Result<const std::vector<Value>*> Interpreter::items_of(const Value& value) {
   static const std::vector<Value> kNothing;
   switch (value.kind()) {
     case Kind::kList:
-    case Kind::kTuple: return &value.items();
-    case Kind::kUndefined: return &kNothing;
+    case Kind::kTuple:
+      return &value.items();
+    case Kind::kUndefined:
+      return &kNothing;
     case Kind::kDict: {
       std::vector<Value> keys;
       keys.reserve(value.dict().entries.size());
@@ -285,7 +310,8 @@ Result<const std::vector<Value>*> Interpreter::items_of(const Value& value) {
       }
       return &heap_.adopt_list(Kind::kList, ListObject{std::move(characters), false, ListView::kPlain}).items();
     }
-    default: return error(std::string("a ") + type_name(value) + " cannot be iterated");
+    default:
+      return error(std::string("a ") + type_name(value) + " cannot be iterated");
   }
 }
 

@@ -59,9 +59,14 @@ Result<Interpreter::Flow> Interpreter::run_statement(const Statement& statement,
   KVASIR_TRY(budget_.spend(1));
   line_ = statement.line;
   switch (statement.kind) {
-    case StatementKind::kText: KVASIR_TRY(out_->append(static_cast<const TextStatement&>(statement).text, true)); break;
-    case StatementKind::kPrint: KVASIR_TRY(print(static_cast<const PrintStatement&>(statement), scope)); break;
-    case StatementKind::kIf: return run_if(static_cast<const IfStatement&>(statement), scope);
+    case StatementKind::kText:
+      KVASIR_TRY(out_->append(static_cast<const TextStatement&>(statement).text, true));
+      break;
+    case StatementKind::kPrint:
+      KVASIR_TRY(print(static_cast<const PrintStatement&>(statement), scope));
+      break;
+    case StatementKind::kIf:
+      return run_if(static_cast<const IfStatement&>(statement), scope);
     case StatementKind::kFor: {
       const auto& loop = static_cast<const ForStatement&>(statement);
       return run_for(loop, KVASIR_TRY(evaluate(*loop.iterable, scope)), scope, 0);
@@ -72,18 +77,28 @@ Result<Interpreter::Flow> Interpreter::run_statement(const Statement& statement,
       KVASIR_TRY(assign(set.target, value, scope));
       break;
     }
-    case StatementKind::kSetBlock: KVASIR_TRY(run_set_block(static_cast<const SetBlockStatement&>(statement), scope)); break;
+    case StatementKind::kSetBlock:
+      KVASIR_TRY(run_set_block(static_cast<const SetBlockStatement&>(statement), scope));
+      break;
     case StatementKind::kMacro: {
       const auto& macro = static_cast<const MacroStatement&>(statement);
       KVASIR_TRY(set_variable(macro.name, heap_.macro(&macro.definition, scope), scope));
       break;
     }
-    case StatementKind::kCallBlock: KVASIR_TRY(run_call_block(static_cast<const CallBlockStatement&>(statement), scope)); break;
-    case StatementKind::kFilterBlock: KVASIR_TRY(run_filter_block(static_cast<const FilterBlockStatement&>(statement), scope)); break;
-    case StatementKind::kWith: return run_with(static_cast<const WithStatement&>(statement), scope);
-    case StatementKind::kScope: return run(static_cast<const ScopeStatement&>(statement).body, &heap_.new_scope(scope));
-    case StatementKind::kBreak: return Flow::kBreak;
-    case StatementKind::kContinue: return Flow::kContinue;
+    case StatementKind::kCallBlock:
+      KVASIR_TRY(run_call_block(static_cast<const CallBlockStatement&>(statement), scope));
+      break;
+    case StatementKind::kFilterBlock:
+      KVASIR_TRY(run_filter_block(static_cast<const FilterBlockStatement&>(statement), scope));
+      break;
+    case StatementKind::kWith:
+      return run_with(static_cast<const WithStatement&>(statement), scope);
+    case StatementKind::kScope:
+      return run(static_cast<const ScopeStatement&>(statement).body, &heap_.new_scope(scope));
+    case StatementKind::kBreak:
+      return Flow::kBreak;
+    case StatementKind::kContinue:
+      return Flow::kContinue;
   }
   return Flow::kNormal;
 }
@@ -198,7 +213,8 @@ Result<void> Interpreter::set_variable(NameId name, const Value& value, Scope* s
 
 Result<void> Interpreter::assign(const Target& target, const Value& value, Scope* scope) {
   switch (target.kind) {
-    case Target::Kind::kName: return set_variable(target.name, value, scope);
+    case Target::Kind::kName:
+      return set_variable(target.name, value, scope);
     case Target::Kind::kAttribute: {
       const Value object = KVASIR_TRY(lookup(target.name, scope));
       if (!object.is(Kind::kNamespace)) {
@@ -209,7 +225,8 @@ Result<void> Interpreter::assign(const Target& target, const Value& value, Scope
       object.name_space().attributes.insert_or_assign(target.attribute, value);
       return {};
     }
-    case Target::Kind::kTuple: break;
+    case Target::Kind::kTuple:
+      break;
   }
   const auto* const items = KVASIR_TRY(items_of(value));
   if (items->size() != target.targets.size()) {
@@ -261,18 +278,23 @@ Result<void> Interpreter::bind_macro(const MacroObject& macro, const Arguments& 
   }
   const size_t first_default = parameters.size() - definition.defaults.size();
   for (size_t i = 0; i < parameters.size(); ++i) {
-    if (!values[i] && i >= first_default) values[i] = KVASIR_TRY(evaluate(*definition.defaults[i - first_default], &scope));
-    if (!values[i]) values[i] = heap_.undefined("parameter '" + template_.names.name(parameters[i]) + "' was not provided");
+    if (!values[i] && i >= first_default)
+      values[i] = KVASIR_TRY(evaluate(*definition.defaults[i - first_default], &scope));
+    if (!values[i])
+      values[i] = heap_.undefined("parameter '" + template_.names.name(parameters[i]) + "' was not provided");
     KVASIR_TRY(set_variable(parameters[i], *values[i], &scope));
   }
-  if (definition.takes_caller && caller_name_ && std::find(parameters.begin(), parameters.end(), *caller_name_) == parameters.end()) {
+  if (definition.takes_caller && caller_name_ &&
+      std::find(parameters.begin(), parameters.end(), *caller_name_) == parameters.end()) {
     scope.set(*caller_name_, caller ? *caller : heap_.undefined("no caller is defined"));
   }
   if (definition.takes_varargs && varargs_name_) {
-    std::vector<Value> rest(arguments.positional.begin() + static_cast<ptrdiff_t>(n_positional), arguments.positional.end());
+    std::vector<Value> rest(arguments.positional.begin() + static_cast<ptrdiff_t>(n_positional),
+                            arguments.positional.end());
     scope.set(*varargs_name_, KVASIR_TRY(make_tuple(std::move(rest))));
   }
-  if (definition.takes_kwargs && kwargs_name_) scope.set(*kwargs_name_, Value(extra == nullptr ? &heap_.new_dict() : extra));
+  if (definition.takes_kwargs && kwargs_name_)
+    scope.set(*kwargs_name_, Value(extra == nullptr ? &heap_.new_dict() : extra));
   return {};
 }
 

@@ -9,8 +9,8 @@ namespace kvasir::jinja {
 namespace {
 
 constexpr size_t kMaxDepth = 64;
-constexpr std::array<std::string_view, 10> kRoles{"system", "user", "assistant", "tool", "developer",
-                                                  "function", "ipython", "model", "tool_response", "environment"};
+constexpr std::array<std::string_view, 10> kRoles{"system",   "user",    "assistant", "tool",          "developer",
+                                                  "function", "ipython", "model",     "tool_response", "environment"};
 
 class Reader final : public nlohmann::json_sax<nlohmann::json> {
  public:
@@ -26,7 +26,8 @@ class Reader final : public nlohmann::json_sax<nlohmann::json> {
   }
   bool number_float(number_float_t v, const string_t& /*text*/) override { return add(Value::real(v, true)); }
   bool string(string_t& v) override {
-    const bool role = messages_ && open_.size() == 2 && key_at(1) == "role" && std::find(kRoles.begin(), kRoles.end(), v) != kRoles.end();
+    const bool role = messages_ && open_.size() == 2 && key_at(1) == "role" &&
+                      std::find(kRoles.begin(), kRoles.end(), v) != kRoles.end();
     return add(heap_.adopt_string(Text(std::move(v), role)));
   }
   bool binary(binary_t& /*v*/) override { return false; }
@@ -39,7 +40,9 @@ class Reader final : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
   bool parse_error(size_t position, const std::string& /*token*/, const nlohmann::detail::exception& e) override {
-    if (!failed_) failed_ = Error{Code::kInvalidArgument, what_ + " is not valid JSON at byte " + std::to_string(position) + ": " + without_tag(e.what())};
+    if (!failed_)
+      failed_ = Error{Code::kInvalidArgument,
+                      what_ + " is not valid JSON at byte " + std::to_string(position) + ": " + without_tag(e.what())};
     return false;
   }
 
@@ -63,7 +66,9 @@ class Reader final : public nlohmann::json_sax<nlohmann::json> {
     return std::string(message.substr(end == std::string_view::npos ? 0 : end + 2));
   }
 
-  std::string_view key_at(size_t depth) const { return open_[depth].kind == Kind::kDict ? open_[depth].key.view() : std::string_view(); }
+  std::string_view key_at(size_t depth) const {
+    return open_[depth].kind == Kind::kDict ? open_[depth].key.view() : std::string_view();
+  }
 
   bool fail(Error error) {
     failed_ = std::move(error);
@@ -71,7 +76,8 @@ class Reader final : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool open(Kind kind) {
-    if (open_.size() >= kMaxDepth) return fail({Code::kTooLarge, what_ + " is nested more than " + std::to_string(kMaxDepth) + " levels deep"});
+    if (open_.size() >= kMaxDepth)
+      return fail({Code::kTooLarge, what_ + " is nested more than " + std::to_string(kMaxDepth) + " levels deep"});
     Open& top = open_.emplace_back();
     top.kind = kind;
     top.list.tainted = true;

@@ -1,5 +1,6 @@
 // JSON text to values, every one of them the user's: strings untrusted, scalars and containers tainted. Bounded depth;
-// duplicate keys: the last wins, as in Python. Errors: kInvalidArgument (not JSON), kTooLarge (depth, number of values).
+// duplicate keys: the last wins, as in Python. Errors: kInvalidArgument (not JSON), kTooLarge (depth, number of
+// values).
 #pragma once
 
 #include <string_view>

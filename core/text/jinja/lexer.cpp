@@ -9,12 +9,16 @@
 namespace kvasir::jinja {
 namespace {
 
-constexpr std::array<std::string_view, 26> kOperators{"//", "**", "==", "!=", "<=", ">=", "+", "-", "/", "*", "%", "~", "[",
-                                                      "]", "(", ")", "{", "}", ">", "<", "=", ".", ":", "|", ",", ";"};
+constexpr std::array<std::string_view, 26> kOperators{"//", "**", "==", "!=", "<=", ">=", "+", "-", "/",
+                                                      "*",  "%",  "~",  "[",  "]",  "(",  ")", "{", "}",
+                                                      ">",  "<",  "=",  ".",  ":",  "|",  ",", ";"};
 
-bool is_digit_char(char c) { return c >= '0' && c <= '9'; }
+bool is_digit_char(char c) {
+  return c >= '0' && c <= '9';
+}
 bool is_name_char(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit_char(c) || c == '_' || (static_cast<unsigned char>(c) & 0x80U) != 0;
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || is_digit_char(c) || c == '_' ||
+         (static_cast<unsigned char>(c) & 0x80U) != 0;
 }
 
 class Lexer {
@@ -190,7 +194,8 @@ class Lexer {
       return push_and_move(TokenKind::kName, end);
     }
     if (c == '\'' || c == '"') return string(c);
-    const auto* const op = std::find_if(kOperators.begin(), kOperators.end(), [this](auto o) { return at(o, position_); });
+    const auto* const op =
+        std::find_if(kOperators.begin(), kOperators.end(), [this](auto o) { return at(o, position_); });
     if (op == kOperators.end()) {
       return fail(std::string("unexpected character '") + c + "'; expected a name, a value or an operator");
     }
@@ -222,7 +227,8 @@ class Lexer {
     while (end < source_.size()) {
       if (is_digit_of_base(source_[end])) {
         ++end;
-      } else if (end > offset && source_[end] == '_' && end + 1 < source_.size() && is_digit_of_base(source_[end + 1])) {
+      } else if (end > offset && source_[end] == '_' && end + 1 < source_.size() &&
+                 is_digit_of_base(source_[end + 1])) {
         end += 2;
       } else {
         break;
@@ -292,6 +298,8 @@ std::string normalise_newlines(std::string_view source) {
   return out;
 }
 
-Result<std::vector<Token>> tokenize_template(std::string_view source) { return Lexer(source).run(); }
+Result<std::vector<Token>> tokenize_template(std::string_view source) {
+  return Lexer(source).run();
+}
 
 }  // namespace kvasir::jinja

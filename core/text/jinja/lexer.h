@@ -1,5 +1,5 @@
-// Jinja source to tokens, with Hugging Face's settings: trim_blocks, lstrip_blocks, no trailing newline kept. Tokens are
-// views into the normalised source. Errors: kInvalidArgument with the line. Pure.
+// Jinja source to tokens, with Hugging Face's settings: trim_blocks, lstrip_blocks, no trailing newline kept. Tokens
+// are views into the normalised source. Errors: kInvalidArgument with the line. Pure.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,17 @@
 namespace kvasir::jinja {
 
 enum class TokenKind : uint8_t {
-  kText, kBlockBegin, kBlockEnd, kPrintBegin, kPrintEnd, kName, kString, kInteger, kFloat, kOperator, kEnd
+  kText,
+  kBlockBegin,
+  kBlockEnd,
+  kPrintBegin,
+  kPrintEnd,
+  kName,
+  kString,
+  kInteger,
+  kFloat,
+  kOperator,
+  kEnd
 };
 
 struct Token {

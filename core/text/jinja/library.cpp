@@ -24,13 +24,15 @@ Result<void> bind(const Arguments& arguments, std::string_view who, std::initial
   for (size_t i = 0; i < arguments.positional.size(); ++i) out[i] = arguments.positional[i];
   for (const auto& [name, value] : arguments.named) {
     const auto* const it = std::find(names.begin(), names.end(), name);
-    if (it == names.end()) return Interpreter::error(std::string(who) + " has no argument '" + std::string(name.substr(0, 80)) + "'");
+    if (it == names.end())
+      return Interpreter::error(std::string(who) + " has no argument '" + std::string(name.substr(0, 80)) + "'");
     auto& slot = out[static_cast<size_t>(it - names.begin())];
     if (slot) return Interpreter::error(std::string(who) + " got two values for '" + std::string(name) + "'");
     slot = value;
   }
   for (size_t i = 0; i < required; ++i) {
-    if (!out[i]) return Interpreter::error(std::string(who) + " needs the argument '" + std::string(names.begin()[i]) + "'");
+    if (!out[i])
+      return Interpreter::error(std::string(who) + " needs the argument '" + std::string(names.begin()[i]) + "'");
   }
   return {};
 }
@@ -38,11 +40,14 @@ Result<void> bind(const Arguments& arguments, std::string_view who, std::initial
 Result<int64_t> int_argument(const std::optional<Value>& value, int64_t when_absent, std::string_view what) {
   if (!value) return when_absent;
   if (value->is_undefined()) return Interpreter::error(value->why());
-  if (!value->is_integral()) return Interpreter::error(std::string(what) + " must be an integer, not " + type_name(*value));
+  if (!value->is_integral())
+    return Interpreter::error(std::string(what) + " must be an integer, not " + type_name(*value));
   return value->as_int();
 }
 
-bool bool_argument(const std::optional<Value>& value, bool when_absent) { return value ? truthy(*value) : when_absent; }
+bool bool_argument(const std::optional<Value>& value, bool when_absent) {
+  return value ? truthy(*value) : when_absent;
+}
 
 Result<const Text*> text_argument(const std::optional<Value>& value, std::string_view what) {
   if (!value) return Interpreter::error(std::string(what) + " is missing");
@@ -58,7 +63,8 @@ Result<Value> attribute_path(Interpreter& interpreter, Value value, const Value&
     KVASIR_TRY(interpreter.budget().spend(1));
     const size_t end = std::min(names.find('.', begin), names.size());
     const auto name = names.substr(begin, end - begin);
-    const bool digits = !name.empty() && std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
+    const bool digits =
+        !name.empty() && std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; });
     const auto index = digits ? python_int(name, 10) : std::nullopt;
     const Value key = index ? Value::integer(*index) : KVASIR_TRY(interpreter.make_string(std::string(name), true));
     value = KVASIR_TRY(interpreter.item(value, key));

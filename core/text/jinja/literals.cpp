@@ -19,17 +19,26 @@ int digit_value(char c) {
 
 char simple_escape(char c) {
   switch (c) {
-    case 'n': return '\n';
-    case 't': return '\t';
-    case 'r': return '\r';
-    case 'a': return '\a';
-    case 'b': return '\b';
-    case 'f': return '\f';
-    case 'v': return '\v';
+    case 'n':
+      return '\n';
+    case 't':
+      return '\t';
+    case 'r':
+      return '\r';
+    case 'a':
+      return '\a';
+    case 'b':
+      return '\b';
+    case 'f':
+      return '\f';
+    case 'v':
+      return '\v';
     case '\\':
     case '\'':
-    case '"': return c;
-    default: return '\0';
+    case '"':
+      return c;
+    default:
+      return '\0';
   }
 }
 
@@ -176,8 +185,12 @@ std::optional<double> python_float(std::string_view text) {
   return negative ? -value : value;
 }
 
-std::optional<int64_t> parse_integer_literal(std::string_view literal) { return python_int(literal, 0); }
+std::optional<int64_t> parse_integer_literal(std::string_view literal) {
+  return python_int(literal, 0);
+}
 
-double parse_float_literal(std::string_view literal) { return python_float(literal).value_or(0.0); }
+double parse_float_literal(std::string_view literal) {
+  return python_float(literal).value_or(0.0);
+}
 
 }  // namespace kvasir::jinja

@@ -18,7 +18,9 @@ Result<Value> dict_view(Interpreter& interpreter, const Value& self, const Argum
   std::vector<Value> out;
   out.reserve(self.dict().entries.size());
   for (const auto& [key, value] : self.dict().entries) {
-    out.push_back(view == ListView::kKeys ? key : view == ListView::kValues ? value : KVASIR_TRY(interpreter.make_tuple({key, value}, self.tainted())));
+    out.push_back(view == ListView::kKeys     ? key
+                  : view == ListView::kValues ? value
+                                              : KVASIR_TRY(interpreter.make_tuple({key, value}, self.tainted())));
   }
   return interpreter.heap().list(interpreter.budget(), std::move(out), self.tainted(), view);
 }
@@ -59,14 +61,16 @@ Result<Value> list_count(Interpreter& interpreter, const Value& self, const Argu
 }
 
 Result<Value> loop_cycle(Interpreter& /*interpreter*/, const Value& self, const Arguments& arguments) {
-  if (arguments.positional.empty() || !arguments.named.empty()) return Interpreter::error("loop.cycle needs at least one item");
+  if (arguments.positional.empty() || !arguments.named.empty())
+    return Interpreter::error("loop.cycle needs at least one item");
   return arguments.positional[self.loop().index0 % arguments.positional.size()];
 }
 
 Result<Value> loop_changed(Interpreter& interpreter, const Value& self, const Arguments& arguments) {
   auto& last = self.loop().last_changed;
   bool same = last && last->size() == arguments.positional.size();
-  for (size_t i = 0; same && i < last->size(); ++i) same = KVASIR_TRY(equal(interpreter, (*last)[i], arguments.positional[i]));
+  for (size_t i = 0; same && i < last->size(); ++i)
+    same = KVASIR_TRY(equal(interpreter, (*last)[i], arguments.positional[i]));
   if (!same) last = arguments.positional;
   return Value::boolean(!same);
 }
@@ -82,8 +86,10 @@ Result<Value> cycle_reset(Interpreter& /*interpreter*/, const Value& self, const
 }
 
 constexpr std::array kDictMethods{
-    Entry<NativeFunction>{"items", dict_list<ListView::kItems>}, Entry<NativeFunction>{"keys", dict_list<ListView::kKeys>},
-    Entry<NativeFunction>{"values", dict_list<ListView::kValues>}, Entry<NativeFunction>{"get", dict_get},
+    Entry<NativeFunction>{"items", dict_list<ListView::kItems>},
+    Entry<NativeFunction>{"keys", dict_list<ListView::kKeys>},
+    Entry<NativeFunction>{"values", dict_list<ListView::kValues>},
+    Entry<NativeFunction>{"get", dict_get},
     Entry<NativeFunction>{"copy", itself},
 };
 constexpr std::array kListMethods{
@@ -91,10 +97,13 @@ constexpr std::array kListMethods{
     Entry<NativeFunction>{"count", list_count},
     Entry<NativeFunction>{"copy", itself},
 };
-constexpr std::array<std::string_view, 7> kDictChanges{"clear", "pop", "popitem", "setdefault", "update", "fromkeys", "__setitem__"};
-constexpr std::array<std::string_view, 8> kListChanges{"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"};
+constexpr std::array<std::string_view, 7> kDictChanges{"clear",  "pop",      "popitem",    "setdefault",
+                                                       "update", "fromkeys", "__setitem__"};
+constexpr std::array<std::string_view, 8> kListChanges{"append", "clear",  "extend",  "insert",
+                                                       "pop",    "remove", "reverse", "sort"};
 
-std::optional<Value> method(Interpreter& interpreter, std::span<const Entry<NativeFunction>> table, const Value& object, std::string_view name) {
+std::optional<Value> method(Interpreter& interpreter, std::span<const Entry<NativeFunction>> table, const Value& object,
+                            std::string_view name) {
   for (const auto& entry : table) {
     if (entry.name == name) return interpreter.heap().native(entry.name, entry.function, object);
   }
@@ -102,9 +111,11 @@ std::optional<Value> method(Interpreter& interpreter, std::span<const Entry<Nati
 }
 
 /// As the sandbox: an undefined value whose use says why.
-std::optional<Value> refused(Interpreter& interpreter, std::span<const std::string_view> names, const Value& object, std::string_view name) {
+std::optional<Value> refused(Interpreter& interpreter, std::span<const std::string_view> names, const Value& object,
+                             std::string_view name) {
   if (std::find(names.begin(), names.end(), name) == names.end()) return std::nullopt;
-  return interpreter.heap().undefined("'" + std::string(name) + "' is refused: a chat template cannot change a " + type_name(object));
+  return interpreter.heap().undefined("'" + std::string(name) + "' is refused: a chat template cannot change a " +
+                                      type_name(object));
 }
 
 Result<size_t> loop_length(Interpreter& interpreter, LoopObject& loop) {
@@ -121,7 +132,8 @@ Result<std::optional<Value>> loop_member(Interpreter& interpreter, const Value& 
   if (name == "last") return std::optional(Value::boolean(!KVASIR_TRY(interpreter.loop_has(loop, loop.index0 + 1))));
   if (name == "length") return std::optional(Value::size(KVASIR_TRY(loop_length(interpreter, loop))));
   if (name == "revindex") return std::optional(Value::size(KVASIR_TRY(loop_length(interpreter, loop)) - loop.index0));
-  if (name == "revindex0") return std::optional(Value::size(KVASIR_TRY(loop_length(interpreter, loop)) - loop.index0 - 1));
+  if (name == "revindex0")
+    return std::optional(Value::size(KVASIR_TRY(loop_length(interpreter, loop)) - loop.index0 - 1));
   if (name == "depth") return std::optional(Value::integer(loop.depth0 + 1));
   if (name == "depth0") return std::optional(Value::integer(loop.depth0));
   if (name == "previtem") {
@@ -129,7 +141,8 @@ Result<std::optional<Value>> loop_member(Interpreter& interpreter, const Value& 
     return std::optional(Interpreter::loop_item(loop, loop.index0 - 1));
   }
   if (name == "nextitem") {
-    if (!KVASIR_TRY(interpreter.loop_has(loop, loop.index0 + 1))) return std::optional(interpreter.heap().undefined("there is no next item"));
+    if (!KVASIR_TRY(interpreter.loop_has(loop, loop.index0 + 1)))
+      return std::optional(interpreter.heap().undefined("there is no next item"));
     return std::optional(Interpreter::loop_item(loop, loop.index0 + 1));
   }
   if (name == "cycle") return std::optional(interpreter.heap().native("cycle", loop_cycle, object));
@@ -137,7 +150,8 @@ Result<std::optional<Value>> loop_member(Interpreter& interpreter, const Value& 
   return std::optional<Value>();
 }
 
-Result<std::optional<Value>> macro_member(Interpreter& interpreter, const MacroDefinition& macro, std::string_view name) {
+Result<std::optional<Value>> macro_member(Interpreter& interpreter, const MacroDefinition& macro,
+                                          std::string_view name) {
   if (name == "name") return std::optional(KVASIR_TRY(interpreter.make_string(macro.name, true)));
   if (name == "catch_kwargs") return std::optional(Value::boolean(macro.takes_kwargs));
   if (name == "catch_varargs") return std::optional(Value::boolean(macro.takes_varargs));
@@ -158,7 +172,8 @@ std::optional<Value> cycle_member(Interpreter& interpreter, const Value& object,
 
 Result<std::optional<Value>> find_member(Interpreter& interpreter, const Value& object, std::string_view name) {
   switch (object.kind()) {
-    case Kind::kString: return method(interpreter, string_methods(), object, name);
+    case Kind::kString:
+      return method(interpreter, string_methods(), object, name);
     case Kind::kDict:
       if (auto found = method(interpreter, kDictMethods, object, name)) return found;
       return refused(interpreter, kDictChanges, object, name);
@@ -171,10 +186,14 @@ Result<std::optional<Value>> find_member(Interpreter& interpreter, const Value& 
       const auto it = attributes.find(name);
       return it == attributes.end() ? std::optional<Value>() : std::optional(it->second);
     }
-    case Kind::kLoop: return loop_member(interpreter, object, name);
-    case Kind::kMacro: return macro_member(interpreter, *object.macro().definition, name);
-    case Kind::kCycle: return cycle_member(interpreter, object, name);
-    default: return std::optional<Value>();
+    case Kind::kLoop:
+      return loop_member(interpreter, object, name);
+    case Kind::kMacro:
+      return macro_member(interpreter, *object.macro().definition, name);
+    case Kind::kCycle:
+      return cycle_member(interpreter, object, name);
+    default:
+      return std::optional<Value>();
   }
 }
 

@@ -14,28 +14,43 @@ namespace {
 
 const char* symbol(Operator op) {
   switch (op) {
-    case Operator::kAdd: return "+";
-    case Operator::kSubtract: return "-";
-    case Operator::kMultiply: return "*";
-    case Operator::kDivide: return "/";
-    case Operator::kFloorDivide: return "//";
-    case Operator::kModulo: return "%";
-    case Operator::kPower: return "**";
-    case Operator::kLess: return "<";
-    case Operator::kLessEqual: return "<=";
-    case Operator::kGreater: return ">";
-    case Operator::kGreaterEqual: return ">=";
-    default: return "==";
+    case Operator::kAdd:
+      return "+";
+    case Operator::kSubtract:
+      return "-";
+    case Operator::kMultiply:
+      return "*";
+    case Operator::kDivide:
+      return "/";
+    case Operator::kFloorDivide:
+      return "//";
+    case Operator::kModulo:
+      return "%";
+    case Operator::kPower:
+      return "**";
+    case Operator::kLess:
+      return "<";
+    case Operator::kLessEqual:
+      return "<=";
+    case Operator::kGreater:
+      return ">";
+    case Operator::kGreaterEqual:
+      return ">=";
+    default:
+      return "==";
   }
 }
 
 Failure unsupported(Operator op, const Value& a, const Value& b) {
   if (a.is_undefined()) return Interpreter::error(a.why());
   if (b.is_undefined()) return Interpreter::error(b.why());
-  return Interpreter::error(std::string("cannot use '") + symbol(op) + "' between " + type_name(a) + " and " + type_name(b));
+  return Interpreter::error(std::string("cannot use '") + symbol(op) + "' between " + type_name(a) + " and " +
+                            type_name(b));
 }
 
-Failure overflow() { return Interpreter::error("an integer does not fit 64 bits"); }
+Failure overflow() {
+  return Interpreter::error("an integer does not fit 64 bits");
+}
 
 Result<bool> equal_items(Interpreter& interpreter, const std::vector<Value>& a, const std::vector<Value>& b) {
   if (a.size() != b.size()) return false;
@@ -61,7 +76,8 @@ std::optional<int> three_way(long double a, long double b) {
 
 // 64 bits of mantissa (x86) or more: exact for every int64 and every double.
 long double exact(const Value& number) {
-  return number.is(Kind::kFloat) ? static_cast<long double>(number.as_double()) : static_cast<long double>(number.as_int());
+  return number.is(Kind::kFloat) ? static_cast<long double>(number.as_double())
+                                 : static_cast<long double>(number.as_int());
 }
 
 Result<Value> integer_power(int64_t base, int64_t exponent, bool tainted) {
@@ -78,9 +94,15 @@ Result<Value> integers(Operator op, int64_t a, int64_t b, bool tainted) {
   int64_t result = 0;
   bool overflowed = false;
   switch (op) {
-    case Operator::kAdd: overflowed = __builtin_add_overflow(a, b, &result); break;
-    case Operator::kSubtract: overflowed = __builtin_sub_overflow(a, b, &result); break;
-    case Operator::kMultiply: overflowed = __builtin_mul_overflow(a, b, &result); break;
+    case Operator::kAdd:
+      overflowed = __builtin_add_overflow(a, b, &result);
+      break;
+    case Operator::kSubtract:
+      overflowed = __builtin_sub_overflow(a, b, &result);
+      break;
+    case Operator::kMultiply:
+      overflowed = __builtin_mul_overflow(a, b, &result);
+      break;
     case Operator::kFloorDivide:
     case Operator::kModulo: {
       if (b == 0) return Interpreter::error("division by zero");
@@ -95,7 +117,8 @@ Result<Value> integers(Operator op, int64_t a, int64_t b, bool tainted) {
       result = op == Operator::kFloorDivide ? quotient - (down ? 1 : 0) : remainder + (down ? b : 0);
       break;
     }
-    default: return integer_power(a, b, tainted);
+    default:
+      return integer_power(a, b, tainted);
   }
   if (overflowed) return overflow();
   return Value::integer(result, tainted);
@@ -103,17 +126,23 @@ Result<Value> integers(Operator op, int64_t a, int64_t b, bool tainted) {
 
 Result<Value> reals(Operator op, double a, double b, bool tainted) {
   switch (op) {
-    case Operator::kAdd: return Value::real(a + b, tainted);
-    case Operator::kSubtract: return Value::real(a - b, tainted);
-    case Operator::kMultiply: return Value::real(a * b, tainted);
+    case Operator::kAdd:
+      return Value::real(a + b, tainted);
+    case Operator::kSubtract:
+      return Value::real(a - b, tainted);
+    case Operator::kMultiply:
+      return Value::real(a * b, tainted);
     case Operator::kPower: {
       if (a == 0.0 && b < 0.0) return Interpreter::error("0 cannot be raised to a negative power");
       const double result = std::pow(a, b);
-      if (std::isnan(result) && !std::isnan(a) && !std::isnan(b)) return Interpreter::error("a power of a negative number has no real value");
-      if (std::isinf(result) && !std::isinf(a) && !std::isinf(b)) return Interpreter::error("the result of ** is too large");
+      if (std::isnan(result) && !std::isnan(a) && !std::isnan(b))
+        return Interpreter::error("a power of a negative number has no real value");
+      if (std::isinf(result) && !std::isinf(a) && !std::isinf(b))
+        return Interpreter::error("the result of ** is too large");
       return Value::real(result, tainted);
     }
-    default: break;
+    default:
+      break;
   }
   if (b == 0.0) return Interpreter::error("division by zero");
   if (op == Operator::kDivide) return Value::real(a / b, tainted);
@@ -146,7 +175,8 @@ Result<Value> numbers(Operator op, const Value& a, const Value& b) {
 Result<Value> repeat_string(Interpreter& interpreter, const Text& text, int64_t times) {
   if (times <= 0 || text.empty()) return interpreter.make_string({}, true);
   size_t total = 0;
-  if (__builtin_mul_overflow(text.weight(), static_cast<size_t>(times), &total)) total = std::numeric_limits<size_t>::max();
+  if (__builtin_mul_overflow(text.weight(), static_cast<size_t>(times), &total))
+    total = std::numeric_limits<size_t>::max();
   KVASIR_TRY(interpreter.budget().spend_bytes(total));
   Text out;
   for (int64_t i = 0; i < times; ++i) out.append(text);
@@ -158,7 +188,8 @@ Result<Value> repeat_list(Interpreter& interpreter, const Value& list, int64_t t
   std::vector<Value> out;
   if (times > 0 && !items.empty()) {
     size_t total = 0;
-    if (__builtin_mul_overflow(items.size(), static_cast<size_t>(times), &total)) total = std::numeric_limits<size_t>::max() / 2;
+    if (__builtin_mul_overflow(items.size(), static_cast<size_t>(times), &total))
+      total = std::numeric_limits<size_t>::max() / 2;
     KVASIR_TRY(interpreter.budget().spend_items(total));
     out.reserve(total);
     for (int64_t i = 0; i < times; ++i) out.insert(out.end(), items.begin(), items.end());
@@ -172,18 +203,9 @@ Result<Value> join_lists(Interpreter& interpreter, const Value& a, const Value& 
   out.reserve(a.items().size() + b.items().size());
   out.insert(out.end(), a.items().begin(), a.items().end());
   out.insert(out.end(), b.items().begin(), b.items().end());
-  return interpreter.heap().adopt_list(a.kind(), ListObject{std::move(out), a.tainted() || b.tainted(), ListView::kPlain});
+  return interpreter.heap().adopt_list(a.kind(),
+                                       ListObject{std::move(out), a.tainted() || b.tainted(), ListView::kPlain});
 }
-
-/// A slice bound, with Python's rules for negative and too large ones.
-Result<int64_t> bound(const Value& value, int64_t length, int64_t low, int64_t high, int64_t when_absent) {
-  if (value.is_none()) return when_absent;
-  int64_t index = value.as_int();
-  if (index < 0) index += length;
-  return std::clamp(index, low, high);
-}
-
-bool is_slice_index(const Value& value) { return value.is_none() || value.is_integral(); }
 
 }  // namespace
 
@@ -209,7 +231,8 @@ Result<bool> equal(Interpreter& interpreter, const Value& a, const Value& b) {
   if (a.address() == b.address()) return true;
   const Descent descent(interpreter.value_depth());
   KVASIR_TRY(descent.at_most(interpreter.max_value_depth(), "a compared value"));
-  return a.is_sequence() ? equal_items(interpreter, a.items(), b.items()) : equal_dicts(interpreter, a.dict(), b.dict());
+  return a.is_sequence() ? equal_items(interpreter, a.items(), b.items())
+                         : equal_dicts(interpreter, a.dict(), b.dict());
 }
 
 Result<std::optional<int>> order(Interpreter& interpreter, const Value& a, const Value& b) {
@@ -240,20 +263,27 @@ Result<bool> compare(Interpreter& interpreter, Operator op, const Value& a, cons
   const auto result = KVASIR_TRY(order(interpreter, a, b));
   if (!result) return false;
   switch (op) {
-    case Operator::kLess: return *result < 0;
-    case Operator::kLessEqual: return *result <= 0;
-    case Operator::kGreater: return *result > 0;
-    default: return *result >= 0;
+    case Operator::kLess:
+      return *result < 0;
+    case Operator::kLessEqual:
+      return *result <= 0;
+    case Operator::kGreater:
+      return *result > 0;
+    default:
+      return *result >= 0;
   }
 }
 
 Result<bool> contains(Interpreter& interpreter, const Value& container, const Value& item) {
   switch (container.kind()) {
     case Kind::kString:
-      if (!item.is_string()) return Interpreter::error(std::string("'in' with a str on the right needs a str on the left, not ") + type_name(item));
+      if (!item.is_string())
+        return Interpreter::error(std::string("'in' with a str on the right needs a str on the left, not ") +
+                                  type_name(item));
       KVASIR_TRY(interpreter.budget().spend((container.view().size() + item.view().size()) / 64));
       return find_bytes(container.view(), item.view()) != std::string_view::npos;
-    case Kind::kDict: return KVASIR_TRY(find_key(interpreter, container.dict(), item)) != nullptr;
+    case Kind::kDict:
+      return KVASIR_TRY(find_key(interpreter, container.dict(), item)) != nullptr;
     default: {
       const auto* const items = KVASIR_TRY(interpreter.items_of(container));
       for (const auto& candidate : *items) {
@@ -321,85 +351,6 @@ Result<void> set_key(Interpreter& interpreter, DictObject& dict, const Value& ke
     if (&slot == old) slot = value;
   }
   return {};
-}
-
-Result<std::vector<size_t>> sorted_indices(Interpreter& interpreter, const std::vector<Value>& keys, bool reverse) {
-  // A merge sort of our own: it stays in bounds for orders that are none (NaN), and a comparison may fail.
-  KVASIR_TRY(interpreter.budget().spend_items(2 * keys.size()));
-  std::vector<size_t> indices(keys.size());
-  for (size_t i = 0; i < indices.size(); ++i) indices[i] = i;
-  std::vector<size_t> merged(keys.size());
-  for (size_t width = 1; width < keys.size(); width *= 2) {
-    for (size_t begin = 0; begin < keys.size(); begin += 2 * width) {
-      const size_t middle = std::min(begin + width, keys.size());
-      const size_t end = std::min(begin + 2 * width, keys.size());
-      size_t left = begin;
-      size_t right = middle;
-      for (size_t out = begin; out < end; ++out) {
-        bool take_right = left == middle;
-        if (left < middle && right < end) {
-          const Value& a = keys[indices[left]];
-          const Value& b = keys[indices[right]];
-          const auto comparison = reverse ? KVASIR_TRY(order(interpreter, a, b)) : KVASIR_TRY(order(interpreter, b, a));
-          take_right = comparison.value_or(0) < 0;
-        }
-        merged[out] = indices[take_right ? right++ : left++];
-      }
-    }
-    indices.swap(merged);
-  }
-  return indices;
-}
-
-std::pair<size_t, size_t> character_range(const StringObject& string, size_t from, size_t to) {
-  if (string.ascii()) return {from, to};
-  const auto bytes = string.text.view();
-  size_t offset = 0;
-  for (size_t i = 0; i < from; ++i) offset += utf8_length(bytes[offset]);
-  size_t end = offset;
-  for (size_t i = from; i < to; ++i) end += utf8_length(bytes[end]);
-  return {offset, end};
-}
-
-Result<Value> character_at(Interpreter& interpreter, const StringObject& string, size_t index) {
-  if (!string.ascii()) KVASIR_TRY(interpreter.budget().spend(index / 64));
-  const auto [begin, end] = character_range(string, index, index + 1);
-  return interpreter.make_string(string.text.slice(begin, end));
-}
-
-Result<Value> slice_value(Interpreter& interpreter, const Value& value, const Value& start, const Value& stop,
-                          const Value& step_value) {
-  if (value.is_undefined()) return Interpreter::error(value.why());
-  if (!value.is_string() && !value.is_sequence()) return Interpreter::error(std::string("a ") + type_name(value) + " has no slices");
-  if (!is_slice_index(start) || !is_slice_index(stop) || !is_slice_index(step_value)) {
-    return Interpreter::error("the bounds of a slice must be integers or none");
-  }
-  const auto length = static_cast<int64_t>(*length_of(value));
-  const int64_t step = step_value.is_none() ? 1 : std::max<int64_t>(step_value.as_int(), -std::numeric_limits<int64_t>::max());
-  if (step == 0) return Interpreter::error("a slice's step cannot be 0");
-  const int64_t low = step > 0 ? 0 : -1;
-  const int64_t high = step > 0 ? length : length - 1;
-  int64_t from = KVASIR_TRY(bound(start, length, low, high, step > 0 ? 0 : length - 1));
-  const int64_t to = KVASIR_TRY(bound(stop, length, low, high, step > 0 ? length : -1));
-  if (value.is_string() && step == 1) {
-    const auto end = static_cast<size_t>(std::max(from, to));
-    KVASIR_TRY(interpreter.budget().spend(end / 64));
-    const auto [begin_byte, end_byte] = character_range(value.string(), static_cast<size_t>(from), end);
-    return interpreter.make_string(value.text().slice(begin_byte, end_byte));
-  }
-  const auto* const items = KVASIR_TRY(interpreter.items_of(value));
-  std::vector<Value> picked;
-  while (step > 0 ? from < to : from > to) {
-    KVASIR_TRY(interpreter.budget().spend(1));
-    picked.push_back((*items)[static_cast<size_t>(from)]);
-    if (__builtin_add_overflow(from, step, &from)) break;
-  }
-  if (!value.is_string()) {
-    return interpreter.heap().adopt_list(value.kind(), ListObject{std::move(picked), value.tainted(), ListView::kPlain});
-  }
-  TextBuilder out(interpreter.budget());
-  for (const auto& character : picked) KVASIR_TRY(out.append(character.text()));
-  return interpreter.make_string(out.take());
 }
 
 }  // namespace kvasir::jinja

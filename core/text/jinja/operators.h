@@ -22,7 +22,8 @@ Result<Value> negate(const Value& value);
 Result<const Value*> find_key(Interpreter& interpreter, const DictObject& dict, const Value& key);
 Result<void> set_key(Interpreter& interpreter, DictObject& dict, const Value& key, const Value& value);
 
-/// The order that sorts `keys`, stably; `reverse` keeps equal ones in place too. The first comparison that fails ends it.
+/// The order that sorts `keys`, stably; `reverse` keeps equal ones in place too. The first comparison that fails ends
+/// it.
 Result<std::vector<size_t>> sorted_indices(Interpreter& interpreter, const std::vector<Value>& keys, bool reverse);
 
 /// Byte offsets [begin, end) of the characters [from, to) of a string. Requires from <= to <= length.

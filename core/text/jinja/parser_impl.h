@@ -12,6 +12,8 @@
 
 namespace kvasir::jinja {
 
+ExpressionPtr items_expression(ExpressionKind kind, uint32_t line, std::vector<ExpressionPtr> items);
+
 class Parser {
  public:
   Parser(std::vector<Token> tokens, const TemplateLimits& limits) : tokens_(std::move(tokens)), limits_(limits) {}
@@ -34,7 +36,9 @@ class Parser {
   Result<std::string> expect_any_name(const char* what);
   Failure fail(const std::string& message, uint32_t at_line) const;
   Failure expected(const std::string& what) const;
-  Result<void> check_depth(const Descent& descent) const { return descent.at_most(limits_.max_depth, "the chat template"); }
+  Result<void> check_depth(const Descent& descent) const {
+    return descent.at_most(limits_.max_depth, "the chat template");
+  }
   NameId name_id(std::string_view name);
 
   // Statements.
@@ -91,9 +95,9 @@ class Parser {
   TemplateLimits limits_;
   size_t position_ = 0;
   uint32_t depth_ = 0;
-  uint32_t loops_ = 0;               ///< loops around the current statement within its macro
-  uint32_t closures_seen_ = 0;       ///< macros and call blocks so far
-  MacroDefinition* macro_ = nullptr; ///< the innermost one around the current statement
+  uint32_t loops_ = 0;                ///< loops around the current statement within its macro
+  uint32_t closures_seen_ = 0;        ///< macros and call blocks so far
+  MacroDefinition* macro_ = nullptr;  ///< the innermost one around the current statement
   Template template_;
 };
 

@@ -11,17 +11,23 @@ namespace {
 
 std::string describe(const Token& token) {
   switch (token.kind) {
-    case TokenKind::kText: return "text";
+    case TokenKind::kText:
+      return "text";
     case TokenKind::kBlockBegin:
     case TokenKind::kPrintBegin:
     case TokenKind::kBlockEnd:
-    case TokenKind::kPrintEnd: return "'" + std::string(token.text) + "'";
-    case TokenKind::kString: return "a string";
+    case TokenKind::kPrintEnd:
+      return "'" + std::string(token.text) + "'";
+    case TokenKind::kString:
+      return "a string";
     case TokenKind::kInteger:
-    case TokenKind::kFloat: return "the number " + std::string(token.text.substr(0, 40));
+    case TokenKind::kFloat:
+      return "the number " + std::string(token.text.substr(0, 40));
     case TokenKind::kName:
-    case TokenKind::kOperator: return "'" + std::string(token.text.substr(0, 40)) + "'";
-    case TokenKind::kEnd: return "the end of the template";
+    case TokenKind::kOperator:
+      return "'" + std::string(token.text.substr(0, 40)) + "'";
+    case TokenKind::kEnd:
+      return "the end of the template";
   }
   return "something else";
 }
@@ -109,7 +115,8 @@ Result<Body> Parser::body_until(std::initializer_list<std::string_view> ends, st
       }
       case TokenKind::kBlockBegin: {
         advance();
-        const bool ended = current().kind == TokenKind::kName && std::find(ends.begin(), ends.end(), current().text) != ends.end();
+        const bool ended =
+            current().kind == TokenKind::kName && std::find(ends.begin(), ends.end(), current().text) != ends.end();
         if (ended) return body;
         body.push_back(KVASIR_TRY(statement()));
         if (current().kind != TokenKind::kBlockEnd) return expected("'%}'");
@@ -160,9 +167,9 @@ Failure Parser::unknown_tag() const {
   if (tag.starts_with("end") || tag == "else" || tag == "elif") {
     return fail("unexpected {% " + tag + " %}: no block is open that it could belong to", line());
   }
-  return fail("unknown tag '" + tag +
-                  "'; expected if, for, set, macro, call, filter, with, generation, break, continue or raw",
-              line());
+  return fail(
+      "unknown tag '" + tag + "'; expected if, for, set, macro, call, filter, with, generation, break, continue or raw",
+      line());
 }
 
 Result<std::unique_ptr<Statement>> Parser::if_statement() {
@@ -332,7 +339,8 @@ Result<Target> Parser::target(bool stop_at_in, bool namespaces) {
   std::vector<Target> targets;
   bool is_tuple = false;
   while (true) {
-    const bool ended = current().kind == TokenKind::kBlockEnd || at_operator("=") || at_operator(")") || (stop_at_in && at_name("in"));
+    const bool ended =
+        current().kind == TokenKind::kBlockEnd || at_operator("=") || at_operator(")") || (stop_at_in && at_name("in"));
     if (ended && !targets.empty()) break;
     targets.push_back(KVASIR_TRY(one_target(namespaces)));
     if (!skip_operator(",")) break;

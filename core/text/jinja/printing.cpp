@@ -17,7 +17,8 @@ constexpr std::string_view kHexDigits = "0123456789abcdef";
 
 std::string hex_escape(std::string_view prefix, char32_t c, int digits) {
   std::string out(prefix);
-  for (int shift = (digits - 1) * 4; shift >= 0; shift -= 4) out.push_back(kHexDigits[(c >> static_cast<uint32_t>(shift)) & 0xFU]);
+  for (int shift = (digits - 1) * 4; shift >= 0; shift -= 4)
+    out.push_back(kHexDigits[(c >> static_cast<uint32_t>(shift)) & 0xFU]);
   return out;
 }
 
@@ -32,8 +33,10 @@ bool is_printable(char32_t c) {
     case UTF8PROC_CATEGORY_CO:
     case UTF8PROC_CATEGORY_ZS:
     case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP: return false;
-    default: return true;
+    case UTF8PROC_CATEGORY_ZP:
+      return false;
+    default:
+      return true;
   }
 }
 
@@ -51,14 +54,22 @@ std::string repr_escape(char32_t c, char quote) {
 
 std::string json_escape(char32_t c, bool ensure_ascii) {
   switch (c) {
-    case '"': return "\\\"";
-    case '\\': return "\\\\";
-    case '\n': return "\\n";
-    case '\r': return "\\r";
-    case '\t': return "\\t";
-    case '\f': return "\\f";
-    case '\b': return "\\b";
-    default: break;
+    case '"':
+      return "\\\"";
+    case '\\':
+      return "\\\\";
+    case '\n':
+      return "\\n";
+    case '\r':
+      return "\\r";
+    case '\t':
+      return "\\t";
+    case '\f':
+      return "\\f";
+    case '\b':
+      return "\\b";
+    default:
+      break;
   }
   if (c < 0x20) return hex_escape("\\u", c, 4);
   if (!ensure_ascii || c < 0x7F) return {};
@@ -84,7 +95,8 @@ Result<void> append_escaped(TextBuilder& out, const Text& text, Escape escape) {
 }
 
 Result<void> append_string_repr(TextBuilder& out, const Text& text) {
-  const bool double_quotes = text.view().find('\'') != std::string_view::npos && text.view().find('"') == std::string_view::npos;
+  const bool double_quotes =
+      text.view().find('\'') != std::string_view::npos && text.view().find('"') == std::string_view::npos;
   const char quote = double_quotes ? '"' : '\'';
   const bool trusted = text.all_trusted();
   KVASIR_TRY(out.append(std::string_view(&quote, 1), trusted));
@@ -111,7 +123,10 @@ Result<void> append_list_repr(Interpreter& interpreter, TextBuilder& out, const 
   const bool tuple = list.is(Kind::kTuple);
   const auto view = list.list().view;
   if (view != ListView::kPlain) {
-    KVASIR_TRY(out.append(view == ListView::kKeys ? "dict_keys(" : view == ListView::kValues ? "dict_values(" : "dict_items(", trusted));
+    KVASIR_TRY(out.append(view == ListView::kKeys     ? "dict_keys("
+                          : view == ListView::kValues ? "dict_values("
+                                                      : "dict_items(",
+                          trusted));
   }
   KVASIR_TRY(out.append(tuple ? "(" : "[", trusted));
   bool first = true;
@@ -128,23 +143,31 @@ Result<void> append_list_repr(Interpreter& interpreter, TextBuilder& out, const 
 /// Numbers, booleans and none, as Python prints them.
 std::string scalar_repr(const Value& value) {
   switch (value.kind()) {
-    case Kind::kNone: return "None";
-    case Kind::kBool: return value.as_bool() ? "True" : "False";
-    case Kind::kInt: return std::to_string(value.as_int());
-    case Kind::kFloat: return float_repr(value.as_double());
-    default: return {};
+    case Kind::kNone:
+      return "None";
+    case Kind::kBool:
+      return value.as_bool() ? "True" : "False";
+    case Kind::kInt:
+      return std::to_string(value.as_int());
+    case Kind::kFloat:
+      return float_repr(value.as_double());
+    default:
+      return {};
   }
 }
 
 std::string scalar_json(const Value& value) {
   switch (value.kind()) {
-    case Kind::kNone: return "null";
-    case Kind::kBool: return value.as_bool() ? "true" : "false";
+    case Kind::kNone:
+      return "null";
+    case Kind::kBool:
+      return value.as_bool() ? "true" : "false";
     case Kind::kFloat:
       if (std::isnan(value.as_double())) return "NaN";
       if (std::isinf(value.as_double())) return value.as_double() > 0 ? "Infinity" : "-Infinity";
       break;
-    default: break;
+    default:
+      break;
   }
   return scalar_repr(value);
 }
@@ -157,16 +180,22 @@ class JsonWriter {
   Result<void> write(const Value& value) {
     KVASIR_TRY(interpreter_.budget().spend(1));
     switch (value.kind()) {
-      case Kind::kString: return string(value.text());
+      case Kind::kString:
+        return string(value.text());
       case Kind::kList:
-      case Kind::kTuple: return list(value);
-      case Kind::kDict: return dict(value.dict());
+      case Kind::kTuple:
+        return list(value);
+      case Kind::kDict:
+        return dict(value.dict());
       case Kind::kNone:
       case Kind::kBool:
       case Kind::kInt:
-      case Kind::kFloat: return out_.append(scalar_json(value), !value.tainted());
-      case Kind::kUndefined: return Interpreter::error("tojson: " + value.why());
-      default: return Interpreter::error(std::string("tojson: a ") + type_name(value) + " cannot be written as JSON");
+      case Kind::kFloat:
+        return out_.append(scalar_json(value), !value.tainted());
+      case Kind::kUndefined:
+        return Interpreter::error("tojson: " + value.why());
+      default:
+        return Interpreter::error(std::string("tojson: a ") + type_name(value) + " cannot be written as JSON");
     }
   }
 
@@ -263,7 +292,8 @@ std::string float_repr(double value) {
   if (std::isnan(value)) return "nan";
   if (std::isinf(value)) return value > 0 ? "inf" : "-inf";
   std::array<char, 40> buffer{};
-  const auto scientific = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::scientific);
+  const auto scientific =
+      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::scientific);
   const std::string_view digits(buffer.data(), static_cast<size_t>(scientific.ptr - buffer.data()));
   int exponent = 0;
   const size_t e = digits.find('e');
@@ -282,11 +312,15 @@ Result<void> append_repr(Interpreter& interpreter, TextBuilder& out, const Value
   const Descent descent(interpreter.value_depth());
   KVASIR_TRY(descent.at_most(interpreter.max_value_depth(), "a printed value"));
   switch (value.kind()) {
-    case Kind::kUndefined: return out.append("Undefined", true);
-    case Kind::kString: return append_string_repr(out, value.text());
+    case Kind::kUndefined:
+      return out.append("Undefined", true);
+    case Kind::kString:
+      return append_string_repr(out, value.text());
     case Kind::kList:
-    case Kind::kTuple: return append_list_repr(interpreter, out, value);
-    case Kind::kDict: return append_dict_repr(interpreter, out, value.dict());
+    case Kind::kTuple:
+      return append_list_repr(interpreter, out, value);
+    case Kind::kDict:
+      return append_dict_repr(interpreter, out, value.dict());
     case Kind::kNamespace: {
       KVASIR_TRY(out.append("<Namespace {", true));
       bool first = true;
@@ -302,8 +336,10 @@ Result<void> append_repr(Interpreter& interpreter, TextBuilder& out, const Value
     case Kind::kMacro:
     case Kind::kNative:
     case Kind::kLoop:
-    case Kind::kCycle: return out.append(std::string("<") + type_name(value) + ">", true);
-    default: return out.append(scalar_repr(value), !value.tainted());
+    case Kind::kCycle:
+      return out.append(std::string("<") + type_name(value) + ">", true);
+    default:
+      return out.append(scalar_repr(value), !value.tainted());
   }
 }
 

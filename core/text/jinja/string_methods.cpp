@@ -12,7 +12,9 @@ namespace {
 
 using Slots = std::array<std::optional<Value>, 3>;
 
-bool is_given(const std::optional<Value>& value) { return value && !value->is_none(); }
+bool is_given(const std::optional<Value>& value) {
+  return value && !value->is_none();
+}
 
 template <Case kTo>
 Result<Value> to_case(Interpreter& interpreter, const Value& self, const Arguments& arguments) {
@@ -107,7 +109,8 @@ Result<void> rsplit_on_space(Interpreter& interpreter, const Text& text, int64_t
   return {};
 }
 
-Result<void> split_on(Interpreter& interpreter, const Text& text, std::string_view separator, int64_t limit, std::vector<Value>& out) {
+Result<void> split_on(Interpreter& interpreter, const Text& text, std::string_view separator, int64_t limit,
+                      std::vector<Value>& out) {
   size_t begin = 0;
   while (limit < 0 || static_cast<int64_t>(out.size()) < limit) {
     const size_t found = find_bytes(text.view(), separator, begin);
@@ -119,7 +122,8 @@ Result<void> split_on(Interpreter& interpreter, const Text& text, std::string_vi
   return {};
 }
 
-Result<void> rsplit_on(Interpreter& interpreter, const Text& text, std::string_view separator, int64_t limit, std::vector<Value>& out) {
+Result<void> rsplit_on(Interpreter& interpreter, const Text& text, std::string_view separator, int64_t limit,
+                       std::vector<Value>& out) {
   // Matches are taken from the right: on the reversed text from the left.
   const std::string reversed(text.view().rbegin(), text.view().rend());
   const std::string reversed_separator(separator.rbegin(), separator.rend());
@@ -143,7 +147,8 @@ Result<Value> split(Interpreter& interpreter, const Value& self, const Arguments
   KVASIR_TRY(interpreter.budget().spend_bytes(self.text().size()));
   std::vector<Value> parts;
   if (!is_given(slots[0])) {
-    KVASIR_TRY(kFromRight ? rsplit_on_space(interpreter, self.text(), limit, parts) : split_on_space(interpreter, self.text(), limit, parts));
+    KVASIR_TRY(kFromRight ? rsplit_on_space(interpreter, self.text(), limit, parts)
+                          : split_on_space(interpreter, self.text(), limit, parts));
   } else {
     const Text& separator = *KVASIR_TRY(text_argument(slots[0], "sep"));
     if (separator.empty()) return Interpreter::error("split: the separator is empty");
@@ -162,7 +167,8 @@ Result<Value> splitlines(Interpreter& interpreter, const Value& self, const Argu
   std::vector<Value> lines;
   for (size_t i = 0; i < ranges.size(); ++i) {
     const size_t with_end = i + 1 < ranges.size() ? ranges[i + 1].first : text.size();
-    lines.push_back(KVASIR_TRY(interpreter.make_string(text.slice(ranges[i].first, bool_argument(slots[0], false) ? with_end : ranges[i].second))));
+    lines.push_back(KVASIR_TRY(interpreter.make_string(
+        text.slice(ranges[i].first, bool_argument(slots[0], false) ? with_end : ranges[i].second))));
   }
   return interpreter.make_list(std::move(lines));
 }
@@ -174,7 +180,8 @@ Result<Value> has_affix(Interpreter& interpreter, const Value& self, const Argum
   KVASIR_TRY(bind(arguments, kStart ? "startswith" : "endswith", {"prefix", "start", "end"}, slots, 1));
   Value text = self;
   if (slots[1] || slots[2]) {
-    text = KVASIR_TRY(slice_value(interpreter, self, slots[1].value_or(Value::none()), slots[2].value_or(Value::none()), Value::none()));
+    text = KVASIR_TRY(slice_value(interpreter, self, slots[1].value_or(Value::none()), slots[2].value_or(Value::none()),
+                                  Value::none()));
   }
   const auto matches = [&](const Value& affix) -> Result<bool> {
     const auto bytes = KVASIR_TRY(text_argument(affix, "the text to look for"))->view();
@@ -209,7 +216,8 @@ Result<Value> find(Interpreter& interpreter, const Value& self, const Arguments&
   size_t found = std::string_view::npos;
   const bool possible = start <= length && clamp(start) <= clamp(stop);
   if (possible) {
-    const auto [begin, end] = character_range(self.string(), static_cast<size_t>(clamp(start)), static_cast<size_t>(clamp(stop)));
+    const auto [begin, end] =
+        character_range(self.string(), static_cast<size_t>(clamp(start)), static_cast<size_t>(clamp(stop)));
     const auto window = self.view().substr(begin, end - begin);
     found = kFromRight ? rfind_bytes(window, needle.view()) : find_bytes(window, needle.view());
     if (found != std::string_view::npos) found += begin;
@@ -248,8 +256,10 @@ Result<Value> remove_affix(Interpreter& interpreter, const Value& self, const Ar
   KVASIR_TRY(bind(arguments, kPrefix ? "removeprefix" : "removesuffix", {"affix"}, slots, 1));
   const Text& affix = *KVASIR_TRY(text_argument(slots[0], "the affix"));
   const Text& text = self.text();
-  if (kPrefix && text.view().starts_with(affix.view())) return interpreter.make_string(text.slice(affix.size(), text.size()));
-  if (!kPrefix && text.view().ends_with(affix.view())) return interpreter.make_string(text.slice(0, text.size() - affix.size()));
+  if (kPrefix && text.view().starts_with(affix.view()))
+    return interpreter.make_string(text.slice(affix.size(), text.size()));
+  if (!kPrefix && text.view().ends_with(affix.view()))
+    return interpreter.make_string(text.slice(0, text.size() - affix.size()));
   return self;
 }
 
@@ -261,10 +271,12 @@ Result<Value> partition(Interpreter& interpreter, const Value& self, const Argum
   if (separator.empty()) return Interpreter::error("partition: the separator is empty");
   const Text& text = self.text();
   KVASIR_TRY(interpreter.budget().spend_bytes(text.size()));
-  const size_t found = kFromRight ? rfind_bytes(text.view(), separator.view()) : find_bytes(text.view(), separator.view());
+  const size_t found =
+      kFromRight ? rfind_bytes(text.view(), separator.view()) : find_bytes(text.view(), separator.view());
   const Value nothing = KVASIR_TRY(interpreter.make_string({}, true));
   if (found == std::string_view::npos) {
-    return interpreter.make_tuple(kFromRight ? std::vector<Value>{nothing, nothing, self} : std::vector<Value>{self, nothing, nothing});
+    return interpreter.make_tuple(kFromRight ? std::vector<Value>{nothing, nothing, self}
+                                             : std::vector<Value>{self, nothing, nothing});
   }
   const size_t after = found + separator.size();
   return interpreter.make_tuple({KVASIR_TRY(interpreter.make_string(text.slice(0, found))),
@@ -272,7 +284,9 @@ Result<Value> partition(Interpreter& interpreter, const Value& self, const Argum
                                  KVASIR_TRY(interpreter.make_string(text.slice(after, text.size())))});
 }
 
-bool alphanumeric(char32_t c) { return is_alpha(c) || is_digit(c); }
+bool alphanumeric(char32_t c) {
+  return is_alpha(c) || is_digit(c);
+}
 
 template <bool (*kIs)(char32_t)>
 Result<Value> all_characters(Interpreter& interpreter, const Value& self, const Arguments& arguments) {
@@ -362,6 +376,8 @@ constexpr std::array kMethods{
 
 }  // namespace
 
-std::span<const Entry<NativeFunction>> string_methods() { return kMethods; }
+std::span<const Entry<NativeFunction>> string_methods() {
+  return kMethods;
+}
 
 }  // namespace kvasir::jinja

@@ -1,5 +1,6 @@
-// The syntax tree of a template. Chains (a + b + c, a ~ b ~ c, x.y[0]|f|g) are flat lists, so the depth of the tree, and
-// with it every recursion over it and its destruction, is bounded by the parser's nesting limit. Immutable once parsed.
+// The syntax tree of a template. Chains (a + b + c, a ~ b ~ c, x.y[0]|f|g) are flat lists, so the depth of the tree,
+// and with it every recursion over it and its destruction, is bounded by the parser's nesting limit. Immutable once
+// parsed.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +15,39 @@
 namespace kvasir::jinja {
 
 enum class ExpressionKind : uint8_t {
-  kConstant, kName, kList, kTuple, kDict, kChain, kNegate, kPlus, kNot, kAnd, kOr, kConcat, kMath, kCompare, kConditional
+  kConstant,
+  kName,
+  kList,
+  kTuple,
+  kDict,
+  kChain,
+  kNegate,
+  kPlus,
+  kNot,
+  kAnd,
+  kOr,
+  kConcat,
+  kMath,
+  kCompare,
+  kConditional
 };
 
 enum class Operator : uint8_t {
-  kAdd, kSubtract, kMultiply, kDivide, kFloorDivide, kModulo, kPower,
-  kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kIn, kNotIn
+  kAdd,
+  kSubtract,
+  kMultiply,
+  kDivide,
+  kFloorDivide,
+  kModulo,
+  kPower,
+  kEqual,
+  kNotEqual,
+  kLess,
+  kLessEqual,
+  kGreater,
+  kGreaterEqual,
+  kIn,
+  kNotIn
 };
 
 struct Expression {
@@ -73,8 +101,8 @@ struct Link {
   bool negated = false;  ///< `is not`
   std::string name;      ///< attribute, filter, test
   CallArguments arguments;
-  ExpressionPtr index;                 ///< kItem
-  ExpressionPtr start, stop, step;     ///< kSlice, each may be null
+  ExpressionPtr index;              ///< kItem
+  ExpressionPtr start, stop, step;  ///< kSlice, each may be null
 };
 
 struct ChainExpression : Expression {
@@ -92,7 +120,21 @@ struct Target {
   uint32_t line = 0;
 };
 
-enum class StatementKind : uint8_t { kText, kPrint, kIf, kFor, kSet, kSetBlock, kMacro, kCallBlock, kFilterBlock, kWith, kScope, kBreak, kContinue };
+enum class StatementKind : uint8_t {
+  kText,
+  kPrint,
+  kIf,
+  kFor,
+  kSet,
+  kSetBlock,
+  kMacro,
+  kCallBlock,
+  kFilterBlock,
+  kWith,
+  kScope,
+  kBreak,
+  kContinue
+};
 
 struct Statement {
   Statement(StatementKind k, uint32_t l) : kind(k), line(l) {}

@@ -23,22 +23,49 @@ Result<Value> one_argument(const Arguments& arguments) {
   return *slots[0];
 }
 
-bool defined(const Value& v) { return !v.is_undefined(); }
-bool undefined(const Value& v) { return v.is_undefined(); }
-bool none(const Value& v) { return v.is_none(); }
-bool boolean(const Value& v) { return v.is(Kind::kBool); }
-bool is_true(const Value& v) { return v.is(Kind::kBool) && v.as_bool(); }
-bool is_false(const Value& v) { return v.is(Kind::kBool) && !v.as_bool(); }
-bool integer(const Value& v) { return v.is(Kind::kInt); }
-bool real(const Value& v) { return v.is(Kind::kFloat); }
-bool number(const Value& v) { return v.is_number(); }
-bool string(const Value& v) { return v.is_string(); }
-bool mapping(const Value& v) { return v.is(Kind::kDict); }
-bool sequence(const Value& v) { return v.is_sequence() || v.is_string() || v.is(Kind::kDict) || v.is_undefined(); }
-bool callable(const Value& v) {
-  return v.is(Kind::kMacro) || v.is(Kind::kNative) || v.is(Kind::kLoop) || v.is_undefined() || (v.is(Kind::kCycle) && v.cycle().joiner);
+bool defined(const Value& v) {
+  return !v.is_undefined();
 }
-bool never(const Value& /*v*/) { return false; }
+bool undefined(const Value& v) {
+  return v.is_undefined();
+}
+bool none(const Value& v) {
+  return v.is_none();
+}
+bool boolean(const Value& v) {
+  return v.is(Kind::kBool);
+}
+bool is_true(const Value& v) {
+  return v.is(Kind::kBool) && v.as_bool();
+}
+bool is_false(const Value& v) {
+  return v.is(Kind::kBool) && !v.as_bool();
+}
+bool integer(const Value& v) {
+  return v.is(Kind::kInt);
+}
+bool real(const Value& v) {
+  return v.is(Kind::kFloat);
+}
+bool number(const Value& v) {
+  return v.is_number();
+}
+bool string(const Value& v) {
+  return v.is_string();
+}
+bool mapping(const Value& v) {
+  return v.is(Kind::kDict);
+}
+bool sequence(const Value& v) {
+  return v.is_sequence() || v.is_string() || v.is(Kind::kDict) || v.is_undefined();
+}
+bool callable(const Value& v) {
+  return v.is(Kind::kMacro) || v.is(Kind::kNative) || v.is(Kind::kLoop) || v.is_undefined() ||
+         (v.is(Kind::kCycle) && v.cycle().joiner);
+}
+bool never(const Value& /*v*/) {
+  return false;
+}
 
 template <bool (*kTest)(const Value&)>
 Result<bool> simple(Interpreter& /*interpreter*/, const Value& value, const Arguments& arguments) {

@@ -11,7 +11,9 @@ namespace kvasir::jinja {
 namespace {
 
 /// The characters after which Jinja's title filter begins a new word.
-bool separates_words(char32_t c) { return c == '-' || c == '(' || c == '{' || c == '[' || c == '<' || is_space(c); }
+bool separates_words(char32_t c) {
+  return c == '-' || c == '(' || c == '{' || c == '[' || c == '<' || is_space(c);
+}
 
 /// A sigma at the end of a word has its own small form.
 bool is_final_sigma(std::string_view text, size_t begin, size_t end) {
@@ -32,11 +34,21 @@ void append_cased(std::string& out, std::string_view text, size_t begin, size_t 
     }
   };
   switch (to) {
-    case Case::kUpper: append_upper(out, c); break;
-    case Case::kLower: lower(); break;
-    case Case::kCapitalize: word_begins ? append_title(out, c) : lower(); break;
-    case Case::kTitle: word_begins ? append_upper(out, c) : lower(); break;
-    case Case::kSwap: is_upper(c) ? lower() : append_upper(out, c); break;
+    case Case::kUpper:
+      append_upper(out, c);
+      break;
+    case Case::kLower:
+      lower();
+      break;
+    case Case::kCapitalize:
+      word_begins ? append_title(out, c) : lower();
+      break;
+    case Case::kTitle:
+      word_begins ? append_upper(out, c) : lower();
+      break;
+    case Case::kSwap:
+      is_upper(c) ? lower() : append_upper(out, c);
+      break;
   }
 }
 
@@ -63,7 +75,8 @@ Result<Value> change_case(Interpreter& interpreter, const Text& text, Case to) {
 Result<Value> strip_text(Interpreter& interpreter, const Text& text, const Text* characters, Side side) {
   const auto bytes = text.view();
   const auto strips = [&](size_t begin, size_t end) {
-    if (characters != nullptr) return characters->view().find(bytes.substr(begin, end - begin)) != std::string_view::npos;
+    if (characters != nullptr)
+      return characters->view().find(bytes.substr(begin, end - begin)) != std::string_view::npos;
     size_t offset = begin;
     return is_space(next_code_point(bytes, offset));
   };
@@ -85,7 +98,8 @@ Result<Value> strip_text(Interpreter& interpreter, const Text& text, const Text*
   return interpreter.make_string(text.slice(begin, end));
 }
 
-Result<Value> replace_text(Interpreter& interpreter, const Text& text, const Text& from, const Text& to, int64_t count) {
+Result<Value> replace_text(Interpreter& interpreter, const Text& text, const Text& from, const Text& to,
+                           int64_t count) {
   const auto bytes = text.view();
   TextBuilder out(interpreter.budget());
   size_t copied = 0;

@@ -8,7 +8,9 @@
 namespace kvasir::jinja {
 namespace {
 
-bool is_continuation(char c) noexcept { return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U; }
+bool is_continuation(char c) noexcept {
+  return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;
+}
 
 struct Expansion {
   char32_t from;
@@ -18,11 +20,11 @@ struct Expansion {
 
 // The unconditional multi-character mappings that occur in real text (Unicode SpecialCasing.txt).
 constexpr std::array kExpansions{
-    Expansion{0x00DF, {'S', 'S', 0}, {'S', 's', 0}},   Expansion{0x0149, {0x02BC, 'N', 0}, {0x02BC, 'N', 0}},
+    Expansion{0x00DF, {'S', 'S', 0}, {'S', 's', 0}},       Expansion{0x0149, {0x02BC, 'N', 0}, {0x02BC, 'N', 0}},
     Expansion{0x01F0, {'J', 0x030C, 0}, {'J', 0x030C, 0}}, Expansion{0x0587, {0x0535, 0x0552, 0}, {0x0535, 0x0582, 0}},
-    Expansion{0xFB00, {'F', 'F', 0}, {'F', 'f', 0}},   Expansion{0xFB01, {'F', 'I', 0}, {'F', 'i', 0}},
-    Expansion{0xFB02, {'F', 'L', 0}, {'F', 'l', 0}},   Expansion{0xFB03, {'F', 'F', 'I'}, {'F', 'f', 'i'}},
-    Expansion{0xFB04, {'F', 'F', 'L'}, {'F', 'f', 'l'}}, Expansion{0xFB05, {'S', 'T', 0}, {'S', 't', 0}},
+    Expansion{0xFB00, {'F', 'F', 0}, {'F', 'f', 0}},       Expansion{0xFB01, {'F', 'I', 0}, {'F', 'i', 0}},
+    Expansion{0xFB02, {'F', 'L', 0}, {'F', 'l', 0}},       Expansion{0xFB03, {'F', 'F', 'I'}, {'F', 'f', 'i'}},
+    Expansion{0xFB04, {'F', 'F', 'L'}, {'F', 'f', 'l'}},   Expansion{0xFB05, {'S', 'T', 0}, {'S', 't', 0}},
     Expansion{0xFB06, {'S', 'T', 0}, {'S', 't', 0}},
 };
 
@@ -39,7 +41,9 @@ void append_all(std::string& out, const std::array<char32_t, 3>& code_points) {
   }
 }
 
-utf8proc_int32_t code(char32_t c) noexcept { return static_cast<utf8proc_int32_t>(c); }
+utf8proc_int32_t code(char32_t c) noexcept {
+  return static_cast<utf8proc_int32_t>(c);
+}
 
 }  // namespace
 
@@ -131,8 +135,12 @@ bool is_digit(char32_t c) noexcept {
   return c < 0x80 ? (c >= '0' && c <= '9') : utf8proc_category(code(c)) == UTF8PROC_CATEGORY_ND;
 }
 
-bool is_upper(char32_t c) noexcept { return utf8proc_category(code(c)) == UTF8PROC_CATEGORY_LU; }
-bool is_lower(char32_t c) noexcept { return utf8proc_category(code(c)) == UTF8PROC_CATEGORY_LL; }
+bool is_upper(char32_t c) noexcept {
+  return utf8proc_category(code(c)) == UTF8PROC_CATEGORY_LU;
+}
+bool is_lower(char32_t c) noexcept {
+  return utf8proc_category(code(c)) == UTF8PROC_CATEGORY_LL;
+}
 
 void append_upper(std::string& out, char32_t c) {
   if (c < 0x80) {

@@ -1,5 +1,6 @@
-// UTF-8 and the parts of Python's str that depend on Unicode: what is white space, a letter, a digit; upper and lower case.
-// Pure functions. All text in the interpreter is valid UTF-8 (checked where it enters); these stay in bounds on any bytes.
+// UTF-8 and the parts of Python's str that depend on Unicode: what is white space, a letter, a digit; upper and lower
+// case. Pure functions. All text in the interpreter is valid UTF-8 (checked where it enters); these stay in bounds on
+// any bytes.
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,7 @@
-// The interpreter's values: Python's none, bool, int, float, str, list, tuple, dict, Jinja's undefined and namespace, and
-// what can be called. A Value is 16 bytes and points into a Heap, which frees everything at once, flatly: no reference
-// counts, no cycles to leak, no recursion in destructors. Lists, tuples and dicts never change once a template sees them
-// (Hugging Face's sandbox is the immutable one). One rendering, one thread.
+// The interpreter's values: Python's none, bool, int, float, str, list, tuple, dict, Jinja's undefined and namespace,
+// and what can be called. A Value is 16 bytes and points into a Heap, which frees everything at once, flatly: no
+// reference counts, no cycles to leak, no recursion in destructors. Lists, tuples and dicts never change once a
+// template sees them (Hugging Face's sandbox is the immutable one). One rendering, one thread.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,20 @@ struct Scope;
 struct Arguments;
 
 enum class Kind : uint8_t {
-  kUndefined, kNone, kBool, kInt, kFloat, kString, kList, kTuple, kDict, kNamespace, kMacro, kNative, kLoop, kCycle
+  kUndefined,
+  kNone,
+  kBool,
+  kInt,
+  kFloat,
+  kString,
+  kList,
+  kTuple,
+  kDict,
+  kNamespace,
+  kMacro,
+  kNative,
+  kLoop,
+  kCycle
 };
 
 struct StringObject;
@@ -39,18 +52,34 @@ struct NativeObject;
 struct LoopObject;
 struct CycleObject;
 
-/// `tainted` means: came from a user's value. Strings carry that per byte instead; here it covers what scalars print and
-/// the punctuation that containers print.
+/// `tainted` means: came from a user's value. Strings carry that per byte instead; here it covers what scalars print
+/// and the punctuation that containers print.
 class Value {
  public:
   Value() = default;  ///< none
   static Value none(bool tainted = false) { return Value(Kind::kNone, tainted); }
-  static Value boolean(bool v, bool tainted = false) { Value x(Kind::kBool, tainted); x.as_.boolean = v; return x; }
-  static Value integer(int64_t v, bool tainted = false) { Value x(Kind::kInt, tainted); x.as_.integer = v; return x; }
-  static Value real(double v, bool tainted = false) { Value x(Kind::kFloat, tainted); x.as_.real = v; return x; }
+  static Value boolean(bool v, bool tainted = false) {
+    Value x(Kind::kBool, tainted);
+    x.as_.boolean = v;
+    return x;
+  }
+  static Value integer(int64_t v, bool tainted = false) {
+    Value x(Kind::kInt, tainted);
+    x.as_.integer = v;
+    return x;
+  }
+  static Value real(double v, bool tainted = false) {
+    Value x(Kind::kFloat, tainted);
+    x.as_.real = v;
+    return x;
+  }
   static Value size(size_t v) { return integer(static_cast<int64_t>(v)); }
   /// `why` lives in the heap or the syntax tree.
-  static Value undefined(const std::string* why) { Value x(Kind::kUndefined, false); x.as_.why = why; return x; }
+  static Value undefined(const std::string* why) {
+    Value x(Kind::kUndefined, false);
+    x.as_.why = why;
+    return x;
+  }
   explicit Value(const StringObject* v) : kind_(Kind::kString) { as_.string = v; }
   Value(Kind list_or_tuple, const ListObject* v);
   explicit Value(const DictObject* v);
@@ -152,17 +181,17 @@ using NativeFunction = Result<Value> (*)(Interpreter&, const Value& self, const 
 struct NativeObject {
   std::string_view name;  ///< static
   NativeFunction function = nullptr;
-  Value self;             ///< none for plain functions
+  Value self;  ///< none for plain functions
 };
 
 /// State of a running for loop. With a condition its items come lazily, as in Jinja: the condition may look at what the
 /// body did before.
 struct LoopObject {
   const ForStatement* statement = nullptr;
-  Scope* scope = nullptr;             ///< around the loop
+  Scope* scope = nullptr;  ///< around the loop
   const std::vector<Value>* source = nullptr;
-  size_t source_position = 0;         ///< next one to look at, if there is a condition
-  std::vector<Value> accepted;        ///< passed the condition
+  size_t source_position = 0;   ///< next one to look at, if there is a condition
+  std::vector<Value> accepted;  ///< passed the condition
   size_t index0 = 0;
   uint32_t depth0 = 0;
   std::optional<std::vector<Value>> last_changed;
