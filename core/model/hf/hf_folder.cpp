@@ -202,8 +202,8 @@ Result<void> read_generation_config(const fs::path& folder, Metadata& metadata, 
 }
 
 Result<std::unique_ptr<ModelFile>> open_checked(const fs::path& folder, const ModelLimits& limits) {
-  const JsonValue config =
-      KVASIR_TRY(parse_in("config.json", KVASIR_TRY(read_text(folder / "config.json", kMaxSmallJsonBytes))));
+  const std::string text = KVASIR_TRY(read_text(folder / "config.json", kMaxSmallJsonBytes));
+  const JsonValue config = KVASIR_TRY(parse_in("config.json", text));
   FolderConfig read = KVASIR_TRY(read_folder_config(config, limits));
   std::vector<std::unique_ptr<FileSource>> files;
   std::vector<SafeTensor> tensors;

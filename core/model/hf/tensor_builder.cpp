@@ -101,6 +101,17 @@ Result<void> TensorBuilder::add(const std::string& name, const SafeTensor& tenso
   return add_shaped(name, tensor, reversed(tensor.shape));
 }
 
+Result<void> TensorBuilder::add_from(const std::string& name, const std::string& hf) {
+  const SafeTensor* tensor = KVASIR_TRY(require(hf));
+  return add(name, *tensor);
+}
+
+Result<void> TensorBuilder::add_rows_from(const std::string& name, const std::string& hf,
+                                          const std::vector<RowRange>& rows, std::vector<uint64_t> dims) {
+  const SafeTensor* tensor = KVASIR_TRY(require(hf));
+  return add_rows(name, *tensor, rows, std::move(dims));
+}
+
 Result<void> TensorBuilder::add_shaped(const std::string& name, const SafeTensor& tensor, std::vector<uint64_t> dims) {
   if (tensor.type == SafeType::kF8E4M3) {
     const SafeTensor* scales = take(tensor.name + "_scale_inv");
@@ -127,7 +138,8 @@ Result<void> TensorBuilder::add_shaped(const std::string& name, const SafeTensor
     out.source = sources.back().get();
     return finish(std::move(out));
   }
-  FileTensor out = KVASIR_TRY(start(name, std::move(dims), KVASIR_TRY(plain_type(tensor))));
+  const TensorType type = KVASIR_TRY(plain_type(tensor));
+  FileTensor out = KVASIR_TRY(start(name, std::move(dims), type));
   if (out.values() != tensor.values())
     return Failure(Code::kCorrupt,
                    "tensor " + printable(tensor.name) + " has another size than the configuration says");
@@ -172,7 +184,8 @@ Result<void> TensorBuilder::add_stack(const std::string& name, const std::vector
   }
   auto dims = reversed(first.shape);
   dims.push_back(parts.size());
-  FileTensor out = KVASIR_TRY(start(name, std::move(dims), KVASIR_TRY(plain_type(first))));
+  const TensorType type = KVASIR_TRY(plain_type(first));
+  FileTensor out = KVASIR_TRY(start(name, std::move(dims), type));
   sources.push_back(std::make_unique<SegmentSource>(std::move(segments)));
   out.source = sources.back().get();
   return finish(std::move(out));

@@ -33,6 +33,10 @@ class TensorBuilder {
 
   // Each adds one tensor under a GGUF name. Errors: kUnsupported dtype, kCorrupt shape.
   Result<void> add(const std::string& name, const SafeTensor& tensor);
+  /// add() and add_rows() of the folder's tensor `hf`, which must be there.
+  Result<void> add_from(const std::string& name, const std::string& hf);
+  Result<void> add_rows_from(const std::string& name, const std::string& hf, const std::vector<RowRange>& rows,
+                             std::vector<uint64_t> dims);
   /// The same bytes under another shape (dims fastest first).
   Result<void> add_shaped(const std::string& name, const SafeTensor& tensor, std::vector<uint64_t> dims);
   /// Rows of one tensor in another order; `dims` of the result, fastest first.

@@ -225,8 +225,8 @@ Result<void> map_gpt_oss_experts(TensorBuilder& b, const FolderShape&, uint64_t 
   for (const Part& part : kParts) {
     const std::string from = experts + std::string(part.hf), to = block_name(layer, part.gguf);
     if (const SafeTensor* blocks = b.take(from + "_blocks")) {
-      KVASIR_TRY(
-          add_mxfp4(b, to + ".weight", *blocks, *KVASIR_TRY(b.require(from + "_scales")), part.first, part.step));
+      const SafeTensor* scales = KVASIR_TRY(b.require(from + "_scales"));
+      KVASIR_TRY(add_mxfp4(b, to + ".weight", *blocks, *scales, part.first, part.step));
     } else {
       const SafeTensor* w = KVASIR_TRY(b.require(from));
       if (w->shape.size() != 3)
@@ -267,7 +267,7 @@ Result<void> map_delta_net(TensorBuilder& b, const FolderShape& s, uint64_t laye
   const SafeTensor* dt = KVASIR_TRY(b.require(from + "dt_bias"));
   const SafeTensor* taps = KVASIR_TRY(b.require(from + "conv1d.weight"));
   const SafeTensor* out = KVASIR_TRY(b.require(from + "out_proj.weight"));
-  KVASIR_TRY(b.add(block_name(layer, "ssm_norm.weight"), *KVASIR_TRY(b.require(from + "norm.weight"))));
+  KVASIR_TRY(b.add_from(block_name(layer, "ssm_norm.weight"), from + "norm.weight"));
   KVASIR_TRY(check_shape(*out, {s.width, values}));
   if (taps->shape.size() != 3 || taps->shape[0] != 2 * keys + values) {
     return Failure(Code::kCorrupt, "tensor " + printable(taps->name) + " has another shape than config.json says");
@@ -277,29 +277,30 @@ Result<void> map_delta_net(TensorBuilder& b, const FolderShape& s, uint64_t laye
     KVASIR_TRY(b.add(block_name(layer, "ssm_dt.bias"), *dt));
     KVASIR_TRY(b.add_shaped(block_name(layer, "ssm_conv1d.weight"), *taps, tap_dims));
     KVASIR_TRY(b.add(block_name(layer, "ssm_out.weight"), *out));
-    KVASIR_TRY(b.add(block_name(layer, "ssm_ba.weight"), *KVASIR_TRY(b.require(from + "in_proj_ba.weight"))));
-    return add_grouped_qkvz(b, s, *KVASIR_TRY(b.require(from + "in_proj_qkvz.weight")), layer);
+    KVASIR_TRY(b.add_from(block_name(layer, "ssm_ba.weight"), from + "in_proj_ba.weight"));
+    const SafeTensor* grouped = KVASIR_TRY(b.require(from + "in_proj_qkvz.weight"));
+    return add_grouped_qkvz(b, s, *grouped, layer);
   }
   auto value_rows = head_rows(order, s.value_dim, 2 * keys);
   value_rows.insert(value_rows.begin(), RowRange{0, 2 * keys});
   KVASIR_TRY(b.add_rows(block_name(layer, "ssm_dt.bias"), *dt, head_rows(order, 1), {s.value_heads}));
   KVASIR_TRY(b.add_rows(block_name(layer, "ssm_conv1d.weight"), *taps, value_rows, tap_dims));
-  KVASIR_TRY(b.add_rows(block_name(layer, "attn_qkv.weight"), *KVASIR_TRY(b.require(from + "in_proj_qkv.weight")),
-                        value_rows, {s.width, 2 * keys + values}));
-  KVASIR_TRY(b.add_rows(block_name(layer, "attn_gate.weight"), *KVASIR_TRY(b.require(from + "in_proj_z.weight")),
-                        head_rows(order, s.value_dim), {s.width, values}));
-  KVASIR_TRY(b.add_rows(block_name(layer, "ssm_alpha.weight"), *KVASIR_TRY(b.require(from + "in_proj_a.weight")),
-                        head_rows(order, 1), {s.width, s.value_heads}));
-  KVASIR_TRY(b.add_rows(block_name(layer, "ssm_beta.weight"), *KVASIR_TRY(b.require(from + "in_proj_b.weight")),
-                        head_rows(order, 1), {s.width, s.value_heads}));
+  KVASIR_TRY(b.add_rows_from(block_name(layer, "attn_qkv.weight"), from + "in_proj_qkv.weight", value_rows,
+                             {s.width, 2 * keys + values}));
+  KVASIR_TRY(b.add_rows_from(block_name(layer, "attn_gate.weight"), from + "in_proj_z.weight",
+                             head_rows(order, s.value_dim), {s.width, values}));
+  KVASIR_TRY(b.add_rows_from(block_name(layer, "ssm_alpha.weight"), from + "in_proj_a.weight", head_rows(order, 1),
+                             {s.width, s.value_heads}));
+  KVASIR_TRY(b.add_rows_from(block_name(layer, "ssm_beta.weight"), from + "in_proj_b.weight", head_rows(order, 1),
+                             {s.width, s.value_heads}));
   return add_column_heads(b, block_name(layer, "ssm_out.weight"), *out, order, s.value_dim);
 }
 
 Result<void> map_mamba2(TensorBuilder& b, const FolderShape& s, uint64_t layer) {
   const std::string block = "backbone.layers." + std::to_string(layer) + ".", from = block + "mixer.";
-  KVASIR_TRY(b.add(block_name(layer, "attn_norm.weight"), *KVASIR_TRY(b.require(block + "norm.weight"))));
-  KVASIR_TRY(b.add(block_name(layer, "ssm_in.weight"), *KVASIR_TRY(b.require(from + "in_proj.weight"))));
-  KVASIR_TRY(b.add(block_name(layer, "ssm_out.weight"), *KVASIR_TRY(b.require(from + "out_proj.weight"))));
+  KVASIR_TRY(b.add_from(block_name(layer, "attn_norm.weight"), block + "norm.weight"));
+  KVASIR_TRY(b.add_from(block_name(layer, "ssm_in.weight"), from + "in_proj.weight"));
+  KVASIR_TRY(b.add_from(block_name(layer, "ssm_out.weight"), from + "out_proj.weight"));
   const SafeTensor* taps = KVASIR_TRY(b.require(from + "conv1d.weight"));
   KVASIR_TRY(b.add_shaped(block_name(layer, "ssm_conv1d.weight"), *taps, {taps->shape.back(), taps->shape.front()}));
   if (const SafeTensor* bias = b.take(from + "conv1d.bias"))
@@ -307,8 +308,9 @@ Result<void> map_mamba2(TensorBuilder& b, const FolderShape& s, uint64_t layer) 
   const SafeTensor* a_log = KVASIR_TRY(b.require(from + "A_log"));
   const uint64_t heads = a_log->values();
   KVASIR_TRY(add_negative_exp(b, block_name(layer, "ssm_a"), *a_log, {1, heads}, {}));
-  KVASIR_TRY(b.add_shaped(block_name(layer, "ssm_d"), *KVASIR_TRY(b.require(from + "D")), {1, heads}));
-  KVASIR_TRY(b.add(block_name(layer, "ssm_dt.bias"), *KVASIR_TRY(b.require(from + "dt_bias"))));
+  const SafeTensor* d = KVASIR_TRY(b.require(from + "D"));
+  KVASIR_TRY(b.add_shaped(block_name(layer, "ssm_d"), *d, {1, heads}));
+  KVASIR_TRY(b.add_from(block_name(layer, "ssm_dt.bias"), from + "dt_bias"));
   const SafeTensor* norm = KVASIR_TRY(b.require(from + "norm.weight"));
   const uint64_t groups = s.key_heads == 0 ? 1 : s.key_heads;
   return b.add_shaped(block_name(layer, "ssm_norm.weight"), *norm, {norm->values() / groups, groups});
