@@ -69,7 +69,7 @@ def python_jobs(arguments):
     for path in sorted(glob.glob(os.path.join(ROOT, "tests/*/test_*.py"))):
         name = os.path.relpath(path, os.path.join(ROOT, "tests"))[:-3].replace("/", ".")
         # Python tests start servers that use every core; two at a time would only measure each other.
-        jobs.append(Job(name, [sys.executable, runner, path], 900 * arguments.timeout_factor, "unittest", environment=environment))
+        jobs.append(Job(name, [sys.executable, runner, path], 1800 * arguments.timeout_factor, "unittest", environment=environment))
     return jobs
 
 

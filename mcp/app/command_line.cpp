@@ -11,7 +11,8 @@ namespace {
 
 /// The parser for one call: CLI11 keeps references to these values.
 struct Parser {
-  CLI::App app{"Kvasir: language models on this machine, as tools for assistants (MCP), scripts (JSON-RPC) and people.", "kvasir"};
+  CLI::App app{"Kvasir: language models on this machine, as tools for assistants (MCP), scripts (JSON-RPC) and people.",
+               "kvasir"};
   std::deque<std::pair<const OptionSpec*, std::vector<std::string>>> texts;
   std::deque<std::pair<const OptionSpec*, bool>> switches;
   std::deque<std::vector<std::string>> positionals;
@@ -46,7 +47,8 @@ void add_command(Parser& parser, const CommandSpec& spec) {
     if (!existing.empty()) {
       parent = existing.front();
     } else {
-      parent = parser.app.add_subcommand(group, spec.name.substr(0, space) == "models" ? "the model files" : "the settings");
+      parent =
+          parser.app.add_subcommand(group, spec.name.substr(0, space) == "models" ? "the model files" : "the settings");
       parent->require_subcommand(1);
       parent->fallthrough();
     }
@@ -57,7 +59,9 @@ void add_command(Parser& parser, const CommandSpec& spec) {
   auto& arguments = parser.positionals.emplace_back();
   if (!spec.positional.empty()) {
     CLI::Option* option = command->add_option(std::string(spec.positional), arguments, "");
-    option->required(spec.positional_required)->type_name("")->expected(spec.positional_required ? 1 : 0, spec.positional_many ? 1 << 20 : 1);
+    option->required(spec.positional_required)
+        ->type_name("")
+        ->expected(spec.positional_required ? 1 : 0, spec.positional_many ? 1 << 20 : 1);
   }
   if (!spec.examples.empty()) command->footer("Examples:\n" + std::string(spec.examples));
   parser.commands[command] = {&spec, &arguments};
@@ -104,7 +108,8 @@ std::string with_suggestion(std::string message, const std::vector<std::string>&
   }
   for (const std::string& argument : arguments) {
     const std::string word = argument.substr(0, argument.find('='));
-    if (!word.starts_with("--") || word.size() < 4 || std::find(known.begin(), known.end(), word) != known.end()) continue;
+    if (!word.starts_with("--") || word.size() < 4 || std::find(known.begin(), known.end(), word) != known.end())
+      continue;
     if (const std::string near = nearest(word, known); !near.empty()) message += "; did you mean " + near + "?";
     break;
   }
@@ -148,9 +153,12 @@ std::variant<CommandLine, HelpText, Misuse> parse_command_line(const std::vector
     parser.app.require_subcommand(1);
     parser.app.footer(
         "Every flag has a variable: --log-level is KVASIR_LOG_LEVEL; and a key in config.toml: log_level.\n"
-        "Exit codes: 0 done, 1 failed, 2 input refused, 3 a needed part is missing, 75 try again, 78 configuration, 130 interrupted.\n\n"
-        "Examples:\n  kvasir run \"Name three primary colours.\"\n  kvasir mcp                      (what an assistant starts)\n"
-        "  kvasir serve --port 8080        (HTTP and WebSocket)\n  kvasir doctor                   (what works here, and why not)");
+        "Exit codes: 0 done, 1 failed, 2 input refused, 3 a needed part is missing, 75 try again, 78 configuration, "
+        "130 interrupted.\n\n"
+        "Examples:\n  kvasir run \"Name three primary colours.\"\n  kvasir mcp                      (what an assistant "
+        "starts)\n"
+        "  kvasir serve --port 8080        (HTTP and WebSocket)\n  kvasir doctor                   (what works here, "
+        "and why not)");
     for (const OptionSpec* option : common) add_option(parser, parser.app, *option, "Common options");
     for (const CommandSpec& command : commands) add_command(parser, command);
     if (arguments.empty()) return HelpText{parser.app.help() + "\n"};
@@ -162,7 +170,8 @@ std::variant<CommandLine, HelpText, Misuse> parse_command_line(const std::vector
     CommandLine line = collect(parser);
     if (mark == arguments.end()) return line;
     line.arguments.insert(line.arguments.end(), mark + 1, arguments.end());
-    if (line.arguments.size() > 1 && !line.command->positional_many) return Misuse{"too many arguments: " + line.arguments.back()};
+    if (line.arguments.size() > 1 && !line.command->positional_many)
+      return Misuse{"too many arguments: " + line.arguments.back()};
     return line;
   } catch (const CLI::CallForHelp&) {
     return HelpText{chosen(parser.app)->help() + "\n"};

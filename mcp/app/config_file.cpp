@@ -41,12 +41,14 @@ Result<std::vector<std::string>> values_of(const toml::node& node, const OptionS
 }
 
 const OptionSpec* spec_of(const std::vector<const OptionSpec*>& specs, std::string_view key) {
-  const auto it = std::find_if(specs.begin(), specs.end(), [&](const auto* spec) { return key_name(spec->name) == key; });
+  const auto it =
+      std::find_if(specs.begin(), specs.end(), [&](const auto* spec) { return key_name(spec->name) == key; });
   return it == specs.end() ? nullptr : *it;
 }
 
 Result<void> take(const toml::table& table, const std::string& where, const std::vector<const OptionSpec*>& specs,
-                  const std::vector<const OptionSpec*>& all_known, const std::vector<std::string>& tables, RawValues& out) {
+                  const std::vector<const OptionSpec*>& all_known, const std::vector<std::string>& tables,
+                  RawValues& out) {
   for (const auto& [key_node, node] : table) {
     const std::string key(key_node.str());
     if (node.is_table() && where.empty() && std::find(tables.begin(), tables.end(), key) != tables.end()) continue;
@@ -54,7 +56,8 @@ Result<void> take(const toml::table& table, const std::string& where, const std:
       std::vector<std::string> names;
       for (const auto* spec : all_known) names.push_back(key_name(spec->name));
       const std::string near = nearest(key, names);
-      return Failure{Code::kInvalidArgument, "unknown config key '" + key + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?")};
+      return Failure{Code::kInvalidArgument,
+                     "unknown config key '" + key + "'" + (near.empty() ? "" : "; did you mean '" + near + "'?")};
     }
     if (const OptionSpec* spec = spec_of(specs, key)) {
       out[std::string(spec->name)] = KVASIR_TRY(values_of(node, *spec, where + key));
@@ -67,7 +70,8 @@ Result<void> take(const toml::table& table, const std::string& where, const std:
 
 Result<RawValues> read_config_file(const std::string& path, bool required, std::string_view command,
                                    const std::vector<const OptionSpec*>& specs,
-                                   const std::vector<const OptionSpec*>& all_known, const std::vector<std::string>& tables) {
+                                   const std::vector<const OptionSpec*>& all_known,
+                                   const std::vector<std::string>& tables) {
   std::error_code ec;
   const auto status = std::filesystem::status(path, ec);
   if (!std::filesystem::exists(status)) {
@@ -89,8 +93,8 @@ Result<RawValues> read_config_file(const std::string& path, bool required, std::
     }
     return out;
   } catch (const toml::parse_error& e) {
-    return Failure{Code::kInvalidArgument, path + ", line " + std::to_string(e.source().begin.line) + ": " +
-                                               std::string(e.description())};
+    return Failure{Code::kInvalidArgument,
+                   path + ", line " + std::to_string(e.source().begin.line) + ": " + std::string(e.description())};
   }
 }
 

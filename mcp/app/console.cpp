@@ -63,6 +63,7 @@ void Console::note(std::string_view text) {
 }
 
 void Console::progress(std::string_view label, double share) {
+  if (silent_) return;
   const int percent = static_cast<int>(std::lround(std::clamp(share, 0.0, 1.0) * 100));
   if (label != label_) {
     end_progress();

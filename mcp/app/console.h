@@ -29,12 +29,14 @@ class Console {
   bool colour() const noexcept { return colour_; }
 
   /// A progress bar on a terminal, one line per 10 % elsewhere. share: 0..1; the same label continues the bar.
+  /// Nothing at all once silence() was called (--log-level error): filters of editors show stderr in the text.
   void progress(std::string_view label, double share);
+  void silence() noexcept { silent_ = true; }
   void end_progress();
 
  private:
   int out_fd_;
-  bool out_terminal_ = false, err_terminal_ = false, colour_ = false, broken_ = false;
+  bool out_terminal_ = false, err_terminal_ = false, colour_ = false, broken_ = false, silent_ = false;
   std::string label_;
   int last_step_ = -1;
 };

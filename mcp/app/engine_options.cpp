@@ -6,12 +6,17 @@
 
 namespace kvasir::app {
 
-const OptionSpec kModel{"model", OptionKind::kText, "PATH", "", "GGUF file, Hugging Face folder, or a name from the models folder (default: SmolLM2-135M)"};
-const OptionSpec kContext{"ctx", OptionKind::kWhole, "N", "", "context in tokens (default: the model's, capped by memory)"};
-const OptionSpec kThreads{"threads", OptionKind::kWhole, "N", "", "threads (default: physical cores within the CPU quota)"};
-const OptionSpec kBackend{"backend", OptionKind::kText, "NAME", "auto", "auto, cpu, or a name of `kvasir doctor`; one that cannot run is an error"};
+const OptionSpec kModel{"model", OptionKind::kText, "PATH", "",
+                        "GGUF file, Hugging Face folder, or a name from the models folder (default: SmolLM2-135M)"};
+const OptionSpec kContext{"ctx", OptionKind::kWhole, "N", "",
+                          "context in tokens (default: the model's, capped by memory)"};
+const OptionSpec kThreads{"threads", OptionKind::kWhole, "N", "",
+                          "threads (default: physical cores within the CPU quota)"};
+const OptionSpec kBackend{"backend", OptionKind::kText, "NAME", "auto",
+                          "auto, cpu, or a name of `kvasir doctor`; one that cannot run is an error"};
 const OptionSpec kKvType{"kv-type", OptionKind::kText, "TYPE", "f16", "type of the KV cache: f16, q8_0, f32"};
-const OptionSpec kActivations{"activations", OptionKind::kText, "TYPE", "auto", "auto (8 bits for integer weights) or f32 (exact, slow)"};
+const OptionSpec kActivations{"activations", OptionKind::kText, "TYPE", "auto",
+                              "auto (8 bits for integer weights) or f32 (exact, slow)"};
 const OptionSpec kJson{"json", OptionKind::kSwitch, "", "", "one JSON object on stdout"};
 
 namespace {

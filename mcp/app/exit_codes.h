@@ -14,15 +14,20 @@ constexpr int exit_code(Code code) noexcept {
     case Code::kNotFound:
     case Code::kTooLarge:
     case Code::kCorrupt:
-    case Code::kUnsupported: return kRefused;
-    case Code::kUnavailable: return kMissing;
+    case Code::kUnsupported:
+      return kRefused;
+    case Code::kUnavailable:
+      return kMissing;
     case Code::kConflict:
-    case Code::kBusy: return kTryAgain;
-    case Code::kCancelled: return kInterrupted;
+    case Code::kBusy:
+      return kTryAgain;
+    case Code::kCancelled:
+      return kInterrupted;
     case Code::kDeadline:
     case Code::kIo:
     case Code::kBackend:
-    case Code::kInternal: return kFailed;
+    case Code::kInternal:
+      return kFailed;
   }
   return kFailed;
 }

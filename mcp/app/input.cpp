@@ -19,7 +19,8 @@ Result<std::string> read_all(int fd, const std::string& what, size_t max_bytes) 
     if (n < 0) return Failure{Code::kIo, "cannot read " + what + ": " + std::strerror(errno)};
     if (n == 0) return out;
     out.append(block, static_cast<size_t>(n));
-    if (out.size() > max_bytes) return Failure{Code::kTooLarge, what + " is over " + std::to_string(max_bytes >> 20) + " MiB"};
+    if (out.size() > max_bytes)
+      return Failure{Code::kTooLarge, what + " is over " + std::to_string(max_bytes >> 20) + " MiB"};
   }
 }
 
@@ -37,9 +38,13 @@ std::string joined(const std::vector<std::string>& words) {
 
 }  // namespace
 
-bool stdin_is_terminal() { return isatty(STDIN_FILENO) == 1; }
+bool stdin_is_terminal() {
+  return isatty(STDIN_FILENO) == 1;
+}
 
-Result<std::string> read_stdin() { return read_all(STDIN_FILENO, "standard input", kMaxInputBytes); }
+Result<std::string> read_stdin() {
+  return read_all(STDIN_FILENO, "standard input", kMaxInputBytes);
+}
 
 Result<std::string> text_input(const Context& context) {
   std::string text = joined(context.arguments);
@@ -54,7 +59,8 @@ Result<std::string> text_input(const Context& context) {
 
 Result<std::string> read_text_file(const std::string& path, size_t max_bytes) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return Failure{errno == ENOENT ? Code::kNotFound : Code::kIo, "cannot open " + path + ": " + std::strerror(errno)};
+  if (fd < 0)
+    return Failure{errno == ENOENT ? Code::kNotFound : Code::kIo, "cannot open " + path + ": " + std::strerror(errno)};
   auto text = read_all(fd, path, max_bytes);
   ::close(fd);
   return text;

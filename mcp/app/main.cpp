@@ -72,6 +72,7 @@ std::optional<Refusal> settle(const CommandLine& line, Context& context) {
 std::optional<Refusal> open_log(const Context& context) {
   auto options = log_options(context.options, log::Level::kWarn);
   if (!options) return Refusal{kRefused, options.error().message};
+  if (options->level >= log::Level::kError) context.console->silence();
   if (auto opened = log::open(*options); !opened) return Refusal{kFailed, opened.error().message};
   return std::nullopt;
 }

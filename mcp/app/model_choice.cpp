@@ -44,10 +44,12 @@ Result<std::string> resolve_model(const std::string& name, const std::string& mo
   if (name.empty()) {
     const fs::path path = fs::path(models_dir) / kDefaultModelFile;
     if (is_there(path)) return absolute_text(path);
-    return Failure{Code::kUnavailable, "no model was named and the default one is not in " + models_dir +
-                                           ": type ./x run in the source folder once (it fetches it), or give --model FILE.gguf"};
+    return Failure{Code::kUnavailable,
+                   "no model was named and the default one is not in " + models_dir +
+                       ": type ./x run in the source folder once (it fetches it), or give --model FILE.gguf"};
   }
-  if (name.find('\0') != std::string::npos) return Failure{Code::kInvalidArgument, "a model's name cannot hold a zero byte"};
+  if (name.find('\0') != std::string::npos)
+    return Failure{Code::kInvalidArgument, "a model's name cannot hold a zero byte"};
   if (is_there(name)) return absolute_text(name);
   if (name.find('/') == std::string::npos) {
     for (const char* ending : {"", ".gguf"}) {

@@ -11,10 +11,13 @@ namespace {
 
 std::string in_words(const OptionSpec& spec, Origin origin) {
   switch (origin) {
-    case Origin::kEnvironment: return variable_name(spec.name);
-    case Origin::kFile: return "config key " + key_name(spec.name);
+    case Origin::kEnvironment:
+      return variable_name(spec.name);
+    case Origin::kFile:
+      return "config key " + key_name(spec.name);
     case Origin::kFlag:
-    case Origin::kDefault: break;
+    case Origin::kDefault:
+      break;
   }
   return "--" + std::string(spec.name);
 }
@@ -22,11 +25,15 @@ std::string in_words(const OptionSpec& spec, Origin origin) {
 /// What is wrong with `text` as a value of this kind; nothing if it is fine.
 std::string_view complaint(OptionKind kind, std::string_view text) {
   switch (kind) {
-    case OptionKind::kWhole: return parse_whole(text) ? "" : "is not a whole number";
-    case OptionKind::kDecimal: return parse_decimal(text) ? "" : "is not a number";
-    case OptionKind::kSwitch: return parse_switch(text) ? "" : "is neither true nor false";
+    case OptionKind::kWhole:
+      return parse_whole(text) ? "" : "is not a whole number";
+    case OptionKind::kDecimal:
+      return parse_decimal(text) ? "" : "is not a number";
+    case OptionKind::kSwitch:
+      return parse_switch(text) ? "" : "is neither true nor false";
     case OptionKind::kText:
-    case OptionKind::kList: break;
+    case OptionKind::kList:
+      break;
   }
   return "";
 }
@@ -40,10 +47,14 @@ const std::vector<std::string>* find(const RawValues& values, std::string_view n
 
 std::string_view origin_name(Origin origin) noexcept {
   switch (origin) {
-    case Origin::kDefault: return "default";
-    case Origin::kFile: return "file";
-    case Origin::kEnvironment: return "environment";
-    case Origin::kFlag: return "flag";
+    case Origin::kDefault:
+      return "default";
+    case Origin::kFile:
+      return "file";
+    case Origin::kEnvironment:
+      return "environment";
+    case Origin::kFlag:
+      return "flag";
   }
   return "default";
 }
@@ -116,8 +127,9 @@ std::optional<Options::BadValue> Options::resolve(std::vector<const OptionSpec*>
     }
     for (const std::string& text : value.values) {
       if (const auto what = complaint(spec->kind, text); !what.empty()) {
-        return BadValue{{Code::kInvalidArgument, in_words(*spec, value.origin) + ": '" + text + "' " + std::string(what)},
-                        value.origin == Origin::kFlag};
+        return BadValue{
+            {Code::kInvalidArgument, in_words(*spec, value.origin) + ": '" + text + "' " + std::string(what)},
+            value.origin == Origin::kFlag};
       }
     }
     out.values_[std::string(spec->name)] = std::move(value);
@@ -137,11 +149,23 @@ std::string Options::text(std::string_view name) const {
   const Value& value = at(name);
   return value.values.empty() ? "" : value.values.back();
 }
-uint64_t Options::whole(std::string_view name) const { return parse_whole(text(name)).value_or(0); }
-double Options::decimal(std::string_view name) const { return parse_decimal(text(name)).value_or(0); }
-bool Options::enabled(std::string_view name) const { return parse_switch(text(name)).value_or(false); }
-std::vector<std::string> Options::list(std::string_view name) const { return at(name).values; }
-bool Options::has(std::string_view name) const { return !at(name).values.empty(); }
-Origin Options::origin(std::string_view name) const { return at(name).origin; }
+uint64_t Options::whole(std::string_view name) const {
+  return parse_whole(text(name)).value_or(0);
+}
+double Options::decimal(std::string_view name) const {
+  return parse_decimal(text(name)).value_or(0);
+}
+bool Options::enabled(std::string_view name) const {
+  return parse_switch(text(name)).value_or(false);
+}
+std::vector<std::string> Options::list(std::string_view name) const {
+  return at(name).values;
+}
+bool Options::has(std::string_view name) const {
+  return !at(name).values.empty();
+}
+Origin Options::origin(std::string_view name) const {
+  return at(name).origin;
+}
 
 }  // namespace kvasir::app

@@ -17,10 +17,10 @@ namespace kvasir::app {
 enum class OptionKind : uint8_t { kText, kWhole, kDecimal, kSwitch, kList };
 
 struct OptionSpec {
-  std::string_view name;     ///< as the flag is written, without dashes: "log-level"
+  std::string_view name;  ///< as the flag is written, without dashes: "log-level"
   OptionKind kind = OptionKind::kText;
-  std::string_view metavar;  ///< for help; empty for a switch
-  std::string_view fallback; ///< the default as text; empty: none
+  std::string_view metavar;   ///< for help; empty for a switch
+  std::string_view fallback;  ///< the default as text; empty: none
   std::string_view help;
 };
 

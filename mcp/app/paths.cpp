@@ -40,7 +40,9 @@ Result<std::string> home_dir() {
   return std::string(entry->pw_dir);
 }
 
-Result<std::string> default_config_file() { return KVASIR_TRY(xdg_dir("XDG_CONFIG_HOME", "/.config")) + "/config.toml"; }
+Result<std::string> default_config_file() {
+  return KVASIR_TRY(xdg_dir("XDG_CONFIG_HOME", "/.config")) + "/config.toml";
+}
 
 Result<Paths> resolve_paths(const std::string& data_dir) {
   Paths paths;

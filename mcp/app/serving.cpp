@@ -53,7 +53,9 @@ Result<std::unique_ptr<Serving>> Serving::create(Context& context) {
   return serving;
 }
 
-Serving::~Serving() { context_.interrupt->on_signal({}); }
+Serving::~Serving() {
+  context_.interrupt->on_signal({});
+}
 
 Result<void> Serving::run() {
   if (context_.options.enabled("preload")) {

@@ -18,7 +18,9 @@ const std::vector<CommandSpec> kCommands{
     {"completion", "script", {}, "SHELL", true, false, ""},
 };
 
-auto parse(std::vector<std::string> words) { return parse_command_line(words, kCommands, {&kLog}, "9.9"); }
+auto parse(std::vector<std::string> words) {
+  return parse_command_line(words, kCommands, {&kLog}, "9.9");
+}
 
 CommandLine parsed(std::vector<std::string> words) {
   auto result = parse(std::move(words));

@@ -20,7 +20,8 @@ const std::vector<const OptionSpec*> kAll{&kPort, &kDataDir, &kOrigins, &kOther}
 
 struct ConfigFile {
   explicit ConfigFile(const std::string& text)
-      : path((std::filesystem::temp_directory_path() / ("kvasir-config-" + std::to_string(getpid()) + ".toml")).string()) {
+      : path((std::filesystem::temp_directory_path() / ("kvasir-config-" + std::to_string(getpid()) + ".toml"))
+                 .string()) {
     std::ofstream(path) << text;
   }
   ~ConfigFile() { std::filesystem::remove(path); }
@@ -31,7 +32,10 @@ struct ConfigFile {
 }  // namespace
 
 TEST_CASE("keys are option names, and the command's table wins over the top") {
-  const auto values = ConfigFile("port = 1\ndata_dir = '/srv'\nother = 'for somebody else'\n[serve]\nport = 2\nallow_origin = ['a', 'b']\n[run]\nport = 3\n").read();
+  const auto values = ConfigFile(
+                          "port = 1\ndata_dir = '/srv'\nother = 'for somebody else'\n[serve]\nport = 2\nallow_origin = "
+                          "['a', 'b']\n[run]\nport = 3\n")
+                          .read();
   REQUIRE(values);
   CHECK(values->at("port") == std::vector<std::string>{"2"});
   CHECK(values->at("data-dir") == std::vector<std::string>{"/srv"});

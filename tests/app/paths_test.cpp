@@ -30,7 +30,9 @@ class Variable {
 };
 
 struct ModelsFolder {
-  ModelsFolder() : path(fs::temp_directory_path() / ("kvasir-models-" + std::to_string(getpid()))) { fs::create_directories(path); }
+  ModelsFolder() : path(fs::temp_directory_path() / ("kvasir-models-" + std::to_string(getpid()))) {
+    fs::create_directories(path);
+  }
   ~ModelsFolder() { fs::remove_all(path); }
   void add(const std::string& name) const { std::ofstream(path / name) << "x"; }
   fs::path path;

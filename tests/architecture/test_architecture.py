@@ -29,7 +29,8 @@ ONLY_IN = {
     r"websocketpp/.*": ("rpc/net/ws_codec.cpp",),
     r"spdlog/.*": ("core/base/log.cpp",),
     r"dlfcn\.h": ("backends/",),
-    r"nlohmann/.*": ("rpc/", "mcp/"),
+    # In core two parsers of foreign JSON keep it to themselves: config.json, and what a chat template is given.
+    r"nlohmann/.*": ("rpc/", "mcp/", "core/model/hf/json_value.cpp", "core/text/jinja/json_input.cpp"),
     r"CLI/.*": ("mcp/app/command_line.cpp",),
     r"toml\+\+/.*": ("mcp/app/config_file.cpp",),
     r"pcre2\.h": ("core/text/",),

@@ -57,11 +57,11 @@ class Goldens(unittest.TestCase):
             for row in rows:
                 if row["id"] not in prompts:
                     continue
-                reference = row["reference"]
-                steps = next((i for i, m in enumerate(reference["margins"]) if m < margin), len(reference["greedy"]))
+                reference = row["reference"]["greedy"]
+                steps = next((i for i, m in enumerate(reference["margins"]) if m < margin), len(reference["ids"]))
                 with self.subTest(row["id"], steps=steps):
                     tokens = generate(c, tokens=row["ids"], max_tokens=48, ignore_eos=True, return_tokens=True)["tokens"]
-                    self.assertEqual(tokens[:steps], reference["greedy"][:steps])
+                    self.assertEqual(tokens[:steps], reference["ids"][:steps])
 
     def test_tight_with_f32(self):
         self.check(["--kv-type", "f32", "--activations", "f32"], 1e-3,

@@ -153,12 +153,12 @@ class Model(unittest.TestCase):
 
     def test_run_answers_on_stdout_alone(self):
         words = ["--temperature", "0", "--max-tokens", "32"]
-        plain = self.run_model("run", *words, "What is the capital of France?")
+        plain = self.run_model("run", *words, "Name three primary colours.")
         self.assertEqual(plain.returncode, 0, plain.stderr)
-        self.assertIn("Paris", plain.stdout)
-        result = json.loads(self.run_model("run", *words, "--json", "What is the capital of France?").stdout)
+        self.assertIn("Red", plain.stdout)
+        result = json.loads(self.run_model("run", *words, "--json", "Name three primary colours.").stdout)
         self.assertEqual(plain.stdout.rstrip("\n"), result["text"].rstrip("\n"))
-        piped = self.run_model("run", *words, stdin=b"What is the capital of France?")
+        piped = self.run_model("run", *words, stdin=b"Name three primary colours.")
         self.assertEqual(piped.stdout, plain.stdout)
 
     def test_run_refuses_what_the_tool_refuses(self):

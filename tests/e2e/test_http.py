@@ -16,6 +16,7 @@ def modern(method, number=1, name=None, **params):
     headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": method}
     if name:
         headers["Mcp-Name"] = name
+        params["name"] = name
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": {**params, "_meta": {**MODERN, **params.get("_meta", {})}}}, headers
 
 

@@ -32,7 +32,8 @@ void jinja(std::string_view bytes) {
   const auto parsed = ChatTemplate::parse(bytes.substr(0, nul), limits);
   if (!parsed) return;
   TemplateInput input;
-  input.messages_json = nul == std::string_view::npos ? R"([{"role":"user","content":"Hi <|im_end|>"}])" : std::string(bytes.substr(nul + 1));
+  input.messages_json = nul == std::string_view::npos ? R"([{"role":"user","content":"Hi <|im_end|>"}])"
+                                                      : std::string(bytes.substr(nul + 1));
   input.bos_token = "<s>";
   input.eos_token = "</s>";
   input.now_unix_seconds = 0;

@@ -62,8 +62,9 @@ void check_text(const Tokenizer& tokenizer, std::string_view text, bool lossless
 VocabularyData vocabulary_from(Input& in) {
   const uint8_t shape = in.byte();
   VocabularyData data = (shape & 1) != 0 ? kvasir::test::small_spm_vocabulary() : kvasir::test::small_byte_vocabulary();
-  static constexpr const char* kPres[] = {"", "gpt-2", "llama-bpe", "qwen2", "gpt-4o", "deepseek-v3", "deepseek-llm", "tiny_aya", "superbpe",
-                                          "jais-2", "chameleon", "bloom", "gemma4", "youtu", "kimi-k2", "smollm"};
+  static constexpr const char* kPres[] = {
+      "",         "gpt-2",  "llama-bpe", "qwen2", "gpt-4o", "deepseek-v3", "deepseek-llm", "tiny_aya",
+      "superbpe", "jais-2", "chameleon", "bloom", "gemma4", "youtu",       "kimi-k2",      "smollm"};
   data.pre = kPres[in.byte() % std::size(kPres)];
   if ((shape & 2) != 0) data.tokens.clear();
   if ((shape & 4) != 0) data.kinds.clear();

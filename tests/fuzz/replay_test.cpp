@@ -1,5 +1,5 @@
-// Every file of the corpus, cut short at many places and with single bytes changed, through its target: what the fuzzers
-// once found stays found, also without libFuzzer.
+// Every file of the corpus, cut short at many places and with single bytes changed, through its target: what the
+// fuzzers once found stays found, also without libFuzzer.
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <random>
@@ -39,8 +39,18 @@ void replay(const char* name, void (*target)(std::string_view)) {
 
 }  // namespace
 
-TEST_CASE("fuzz corpus: JSON messages") { replay("json_fuzz", fuzz::json); }
-TEST_CASE("fuzz corpus: HTTP requests") { replay("http_fuzz", fuzz::http); }
-TEST_CASE("fuzz corpus: WebSocket frames") { replay("websocket_fuzz", fuzz::websocket); }
-TEST_CASE("fuzz corpus: GGUF files") { replay("gguf_fuzz", fuzz::gguf); }
-TEST_CASE("fuzz corpus: chat templates") { replay("jinja_fuzz", fuzz::jinja); }
+TEST_CASE("fuzz corpus: JSON messages") {
+  replay("json_fuzz", fuzz::json);
+}
+TEST_CASE("fuzz corpus: HTTP requests") {
+  replay("http_fuzz", fuzz::http);
+}
+TEST_CASE("fuzz corpus: WebSocket frames") {
+  replay("websocket_fuzz", fuzz::websocket);
+}
+TEST_CASE("fuzz corpus: GGUF files") {
+  replay("gguf_fuzz", fuzz::gguf);
+}
+TEST_CASE("fuzz corpus: chat templates") {
+  replay("jinja_fuzz", fuzz::jinja);
+}

@@ -6,10 +6,10 @@
 
 namespace kvasir::fuzz {
 
-void json(std::string_view bytes);      ///< rpc/parse: one line, frame or body
-void http(std::string_view bytes);      ///< rpc/net/http_parser, in pieces whose size the first byte chooses
-void websocket(std::string_view bytes); ///< rpc/net/ws_codec
-void gguf(std::string_view bytes);      ///< core/model: header, metadata, vocabulary, template of a file
-void jinja(std::string_view bytes);     ///< core/text/chat_template: source, a NUL, then the messages
+void json(std::string_view bytes);       ///< rpc/parse: one line, frame or body
+void http(std::string_view bytes);       ///< rpc/net/http_parser, in pieces whose size the first byte chooses
+void websocket(std::string_view bytes);  ///< rpc/net/ws_codec
+void gguf(std::string_view bytes);       ///< core/model: header, metadata, vocabulary, template of a file
+void jinja(std::string_view bytes);      ///< core/text/chat_template: source, a NUL, then the messages
 
 }  // namespace kvasir::fuzz

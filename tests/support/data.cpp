@@ -37,7 +37,9 @@ std::optional<fs::path> shared_data(std::string_view relative) {
   return path;
 }
 
-fs::path fixture(std::string_view relative) { return fs::path(KVASIR_SOURCE_DIR) / "tests/data" / relative; }
+fs::path fixture(std::string_view relative) {
+  return fs::path(KVASIR_SOURCE_DIR) / "tests/data" / relative;
+}
 
 std::optional<fs::path> default_model() {
   fs::path path = environment("KVASIR_TEST_MODEL");
@@ -53,7 +55,9 @@ void report_skip(std::string_view what) {
   std::fflush(stdout);
 }
 
-unsigned skips_reported() { return g_skips.load(); }
+unsigned skips_reported() {
+  return g_skips.load();
+}
 
 std::string read_file(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);

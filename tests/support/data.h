@@ -22,13 +22,14 @@ std::string read_file(const std::filesystem::path& path);
 
 }  // namespace kvasir::test
 
-/// Ends the test case as skipped (and counted) unless the optional path is there: `auto p = KVASIR_NEEDS(shared_data("vocab"));`
-#define KVASIR_NEEDS(expression)                                  \
-  __extension__({                                                 \
-    auto kvasir_path_ = (expression);                             \
-    if (!kvasir_path_) {                                          \
-      ::kvasir::test::report_skip(#expression);                   \
-      return;                                                     \
-    }                                                             \
-    *kvasir_path_;                                                \
+/// Ends the test case as skipped (and counted) unless the optional path is there: `auto p =
+/// KVASIR_NEEDS(shared_data("vocab"));`
+#define KVASIR_NEEDS(expression)                \
+  __extension__({                               \
+    auto kvasir_path_ = (expression);           \
+    if (!kvasir_path_) {                        \
+      ::kvasir::test::report_skip(#expression); \
+      return;                                   \
+    }                                           \
+    *kvasir_path_;                              \
   })

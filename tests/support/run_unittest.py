@@ -2,8 +2,11 @@
 import importlib.util
 import json
 import os
+import signal
 import sys
 import unittest
+
+SECONDS_PER_TEST = 600   # one that hangs fails; the others of its file still run
 
 
 class Result(unittest.TextTestResult):
@@ -18,9 +21,19 @@ class Result(unittest.TextTestResult):
     def startTest(self, test):
         super().startTest(test)
         print(f"# {test.id()}", flush=True)
+        signal.alarm(SECONDS_PER_TEST)
+
+    def stopTest(self, test):
+        signal.alarm(0)
+        super().stopTest(test)
+
+
+def too_long(*_):
+    raise TimeoutError(f"the test took over {SECONDS_PER_TEST} s")
 
 
 def main(path, report):
+    signal.signal(signal.SIGALRM, too_long)
     sys.path.insert(0, os.path.dirname(path))
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     spec = importlib.util.spec_from_file_location(os.path.splitext(os.path.basename(path))[0], path)

@@ -41,12 +41,14 @@ std::string bash_script(const Context& context) {
     if (it->first.empty()) {
       out += "    '') words='" + joined(it->second) + "' ;;\n";
     } else {
-      const bool group = std::any_of(all.begin(), all.end(), [&](const auto& e) { return e.first.starts_with(it->first + " "); });
+      const bool group =
+          std::any_of(all.begin(), all.end(), [&](const auto& e) { return e.first.starts_with(it->first + " "); });
       out += "    '" + it->first + "'" + (group ? "" : "*") + ") words='" + joined(it->second) + "' ;;\n";
     }
   }
-  return out + "  esac\n  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\")\n}\n"
-               "complete -o default -F _kvasir kvasir\n";
+  return out +
+         "  esac\n  mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\")\n}\n"
+         "complete -o default -F _kvasir kvasir\n";
 }
 
 std::string fish_script(const Context& context) {
@@ -55,7 +57,8 @@ std::string fish_script(const Context& context) {
     const std::string name(command.spec.name);
     const size_t space = name.find(' ');
     const std::string first = name.substr(0, space);
-    out += "complete -c kvasir -n __fish_use_subcommand -a " + first + " -d '" + std::string(command.spec.summary) + "'\n";
+    out +=
+        "complete -c kvasir -n __fish_use_subcommand -a " + first + " -d '" + std::string(command.spec.summary) + "'\n";
     if (space != std::string::npos) {
       out += "complete -c kvasir -n '__fish_seen_subcommand_from " + first + "' -a " + name.substr(space + 1) + "\n";
     }
@@ -84,7 +87,14 @@ Result<void> run(Context& context) {
 }  // namespace
 
 Command completion_command() {
-  return {{"completion", "completion script for bash, zsh or fish", {}, "SHELL", true, false, "  source <(kvasir completion bash)"}, run};
+  return {{"completion",
+           "completion script for bash, zsh or fish",
+           {},
+           "SHELL",
+           true,
+           false,
+           "  source <(kvasir completion bash)"},
+          run};
 }
 
 }  // namespace kvasir::app

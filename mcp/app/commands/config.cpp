@@ -60,7 +60,12 @@ Result<void> run(Context& context) {
 }  // namespace
 
 Command config_show_command() {
-  return {{"config show", "the settings, and where each comes from", {&kOrigin, &kJson}, "KEY", false, false,
+  return {{"config show",
+           "the settings, and where each comes from",
+           {&kOrigin, &kJson},
+           "KEY",
+           false,
+           false,
            "  kvasir config show --origin\n  kvasir config show data_dir"},
           run};
 }

@@ -62,7 +62,10 @@ Json model(const std::string& name, const Paths& paths) {
   if (!path) return {{"usable", false}, {"reason", path.error().message}};
   const auto described = describe_model(*path);
   if (!described) return {{"usable", false}, {"path", *path}, {"reason", described.error().message}};
-  return {{"usable", true}, {"path", *path}, {"name", described->name}, {"architecture", described->architecture},
+  return {{"usable", true},
+          {"path", *path},
+          {"name", described->name},
+          {"architecture", described->architecture},
           {"quantization", described->quantization}};
 }
 
@@ -72,29 +75,48 @@ Json limits() {
   const TemplateLimits templates;
   const TokenizerLimits tokenizer;
   return {{"protocol",
-           {{"max_message_bytes", rpc.max_message_bytes}, {"max_depth", rpc.max_depth}, {"max_values", rpc.max_values},
-            {"max_number_text_bytes", rpc.max_number_text_bytes}, {"max_id_bytes", rpc.max_id_bytes}, {"max_batch", rpc.max_batch},
-            {"max_in_flight", rpc.max_in_flight}, {"max_in_flight_total", rpc.max_in_flight_total},
-            {"max_connections", rpc.max_connections}, {"max_connections_per_peer", rpc.max_connections_per_peer},
-            {"max_http_header_bytes", rpc.max_http_header_bytes}, {"max_http_headers", rpc.max_http_headers},
-            {"outbox_soft_bytes", rpc.outbox_soft_bytes}, {"outbox_hard_bytes", rpc.outbox_hard_bytes},
-            {"header_timeout_s", rpc.header_timeout.count()}, {"body_timeout_s", rpc.body_timeout.count()},
-            {"idle_timeout_s", rpc.idle_timeout.count()}, {"slow_reader_timeout_s", rpc.slow_reader_timeout.count()}}},
+           {{"max_message_bytes", rpc.max_message_bytes},
+            {"max_depth", rpc.max_depth},
+            {"max_values", rpc.max_values},
+            {"max_number_text_bytes", rpc.max_number_text_bytes},
+            {"max_id_bytes", rpc.max_id_bytes},
+            {"max_batch", rpc.max_batch},
+            {"max_in_flight", rpc.max_in_flight},
+            {"max_in_flight_total", rpc.max_in_flight_total},
+            {"max_connections", rpc.max_connections},
+            {"max_connections_per_peer", rpc.max_connections_per_peer},
+            {"max_http_header_bytes", rpc.max_http_header_bytes},
+            {"max_http_headers", rpc.max_http_headers},
+            {"outbox_soft_bytes", rpc.outbox_soft_bytes},
+            {"outbox_hard_bytes", rpc.outbox_hard_bytes},
+            {"header_timeout_s", rpc.header_timeout.count()},
+            {"body_timeout_s", rpc.body_timeout.count()},
+            {"idle_timeout_s", rpc.idle_timeout.count()},
+            {"slow_reader_timeout_s", rpc.slow_reader_timeout.count()}}},
           {"engine",
-           {{"max_commands", engine.max_commands}, {"max_sequences", engine.max_sequences}, {"max_step_rows", engine.max_step_rows},
-            {"max_prompt_tokens", engine.max_prompt_tokens}, {"max_stop_strings", engine.max_stop_strings},
-            {"max_logit_bias", engine.max_logit_bias}, {"max_loaded_models", engine.max_loaded_models},
+           {{"max_commands", engine.max_commands},
+            {"max_sequences", engine.max_sequences},
+            {"max_step_rows", engine.max_step_rows},
+            {"max_prompt_tokens", engine.max_prompt_tokens},
+            {"max_stop_strings", engine.max_stop_strings},
+            {"max_logit_bias", engine.max_logit_bias},
+            {"max_loaded_models", engine.max_loaded_models},
             {"idle_unload_ms", engine.idle_unload_ms}}},
           {"templates",
-           {{"max_template_bytes", templates.max_template_bytes}, {"max_operations", templates.max_operations},
-            {"max_depth", templates.max_depth}, {"max_output_bytes", templates.max_output_bytes},
+           {{"max_template_bytes", templates.max_template_bytes},
+            {"max_operations", templates.max_operations},
+            {"max_depth", templates.max_depth},
+            {"max_output_bytes", templates.max_output_bytes},
             {"max_time_ms", templates.max_time.count()}}},
           {"tokenizer",
-           {{"max_tokens", tokenizer.max_tokens}, {"max_token_bytes", tokenizer.max_token_bytes},
+           {{"max_tokens", tokenizer.max_tokens},
+            {"max_token_bytes", tokenizer.max_token_bytes},
             {"max_text_bytes", tokenizer.max_text_bytes}}}};
 }
 
-std::string plain(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+std::string plain(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
 
 /// Two levels of names and values; lists of objects one line each.
 void print(Console& console, const Json& report) {
@@ -107,8 +129,8 @@ void print(Console& console, const Json& report) {
     for (const auto& [key, value] : content.items()) {
       if (key == "probes") {
         for (const Json& probe : value) {
-          console.line(std::string(probe["usable"].get<bool>() ? "  + " : "  - ") + probe["name"].get<std::string>() + ": " +
-                       probe["reason"].get<std::string>());
+          console.line(std::string(probe["usable"].get<bool>() ? "  + " : "  - ") + probe["name"].get<std::string>() +
+                       ": " + probe["reason"].get<std::string>());
         }
       } else if (value.is_object()) {
         std::string line = "  " + key + ":";
@@ -125,9 +147,9 @@ Result<void> run(Context& context) {
   Json report;
   report["version"] = product_version();
   report["machine"] = machine();
-  report["paths"] = {{"program", context.paths.program}, {"config_file", context.config_file}, {"data_dir", context.paths.data_dir},
-                     {"models_dir", context.paths.models_dir}, {"log_file", context.paths.log_file},
-                     {"cache_dir", context.paths.cache_dir}};
+  report["paths"] = {{"program", context.paths.program},   {"config_file", context.config_file},
+                     {"data_dir", context.paths.data_dir}, {"models_dir", context.paths.models_dir},
+                     {"log_file", context.paths.log_file}, {"cache_dir", context.paths.cache_dir}};
   report["backends"] = backends(context.options.text("backend"));
   report["model"] = model(context.options.text("model"), context.paths);
   report["limits"] = limits();
@@ -138,15 +160,22 @@ Result<void> run(Context& context) {
   } else {
     print(*context.console, report);
   }
-  if (report["backends"]["chosen"].is_null()) return Failure{Code::kUnavailable, report["backends"]["error"].get<std::string>()};
-  if (!report["model"]["usable"].get<bool>()) return Failure{Code::kUnavailable, report["model"]["reason"].get<std::string>()};
+  if (report["backends"]["chosen"].is_null())
+    return Failure{Code::kUnavailable, report["backends"]["error"].get<std::string>()};
+  if (!report["model"]["usable"].get<bool>())
+    return Failure{Code::kUnavailable, report["model"]["reason"].get<std::string>()};
   return {};
 }
 
 }  // namespace
 
 Command doctor_command() {
-  return {{"doctor", "what works here, and why the rest does not", {&kModel, &kBackend, &kJson}, "", false, false,
+  return {{"doctor",
+           "what works here, and why the rest does not",
+           {&kModel, &kBackend, &kJson},
+           "",
+           false,
+           false,
            "  kvasir doctor\n  kvasir doctor --model my.gguf --json"},
           run};
 }

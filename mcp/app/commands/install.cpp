@@ -19,16 +19,17 @@ namespace {
 using rpc::Json;
 
 const OptionSpec kClient{"client", OptionKind::kText, "NAME", "", "claude-desktop, claude-code, vscode, cursor, codex"};
-const OptionSpec kWrite{"write", OptionKind::kSwitch, "", "", "write it into the client's file (a copy of the old one is kept)"};
+const OptionSpec kWrite{"write", OptionKind::kSwitch, "", "",
+                        "write it into the client's file (a copy of the old one is kept)"};
 
 constexpr size_t kMaxConfigBytes = 4u << 20;
 
 /// How one client wants to be told.
 struct Client {
   std::string_view name;
-  std::string_view file;   ///< below the home folder, or below the working folder if it starts with "./"
-  std::string_view key;    ///< of the table of servers; empty: not a JSON file
-  bool typed = false;      ///< entries carry "type": "stdio"
+  std::string_view file;  ///< below the home folder, or below the working folder if it starts with "./"
+  std::string_view key;   ///< of the table of servers; empty: not a JSON file
+  bool typed = false;     ///< entries carry "type": "stdio"
 };
 constexpr Client kClients[] = {{"claude-desktop", ".config/Claude/claude_desktop_config.json", "mcpServers"},
                                {"cursor", ".cursor/mcp.json", "mcpServers"},
@@ -42,11 +43,14 @@ Result<const Client*> find_client(const std::string& name) {
     if (client.name == name) return &client;
     known += (known.empty() ? "" : ", ") + std::string(client.name);
   }
-  return Failure{Code::kInvalidArgument, "--client: " + (name.empty() ? "which one?" : "'" + name + "' is unknown;") + " known: " + known};
+  return Failure{Code::kInvalidArgument,
+                 "--client: " + (name.empty() ? "which one?" : "'" + name + "' is unknown;") + " known: " + known};
 }
 
 std::string quoted_for_shell(const std::string& word) {
-  if (!word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:") == std::string::npos) return word;
+  if (!word.empty() && word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:") ==
+                           std::string::npos)
+    return word;
   std::string out = "'";
   for (const char c : word) out += c == '\'' ? "'\\''" : std::string(1, c);
   return out + "'";
@@ -62,12 +66,14 @@ Result<Json> merged(const std::string& path, const Client& client, const Json& e
     const std::string text = KVASIR_TRY(read_text_file(path, kMaxConfigBytes));
     auto parsed = rpc::parse_json(text, limits);
     if (!parsed || !parsed->is_object()) {
-      return Failure{Code::kInvalidArgument, path + " is not plain JSON; put the entry in by hand (leave out --write to see it)"};
+      return Failure{Code::kInvalidArgument,
+                     path + " is not plain JSON; put the entry in by hand (leave out --write to see it)"};
     }
     root = std::move(*parsed);
   }
   Json& servers = root[std::string(client.key)];
-  if (!servers.is_object() && !servers.is_null()) return Failure{Code::kInvalidArgument, path + ": " + std::string(client.key) + " is no object"};
+  if (!servers.is_object() && !servers.is_null())
+    return Failure{Code::kInvalidArgument, path + ": " + std::string(client.key) + " is no object"};
   servers["kvasir"] = entry;
   return root;
 }
@@ -92,7 +98,8 @@ Result<void> write_with_backup(const std::string& path, const std::string& text)
 Result<std::vector<std::string>> server_command(const Context& context) {
   std::vector<std::string> command{context.paths.program, "mcp", "--data-dir", context.paths.data_dir};
   if (context.options.has("model")) {
-    command.insert(command.end(), {"--model", KVASIR_TRY(resolve_model(context.options.text("model"), context.paths.models_dir))});
+    command.insert(command.end(),
+                   {"--model", KVASIR_TRY(resolve_model(context.options.text("model"), context.paths.models_dir))});
   }
   return command;
 }
@@ -106,14 +113,18 @@ Result<void> run(Context& context) {
   entry["args"] = std::vector<std::string>(command.begin() + 1, command.end());
   Console& console = *context.console;
   if (client.key.empty()) {
-    if (context.options.enabled("write")) return Failure{Code::kUnsupported, "--write: " + std::string(client.name) + " is told by typing the printed line"};
-    std::string line = client.name == "codex" ? "codex mcp add kvasir --" : "claude mcp add --transport stdio kvasir --";
+    if (context.options.enabled("write"))
+      return Failure{Code::kUnsupported,
+                     "--write: " + std::string(client.name) + " is told by typing the printed line"};
+    std::string line =
+        client.name == "codex" ? "codex mcp add kvasir --" : "claude mcp add --transport stdio kvasir --";
     for (const std::string& word : command) line += " " + quoted_for_shell(word);
     console.line(line);
     return {};
   }
-  const std::string path = client.file.starts_with("./") ? std::filesystem::absolute(client.file).lexically_normal().string()
-                                                         : KVASIR_TRY(home_dir()) + "/" + std::string(client.file);
+  const std::string path = client.file.starts_with("./")
+                               ? std::filesystem::absolute(client.file).lexically_normal().string()
+                               : KVASIR_TRY(home_dir()) + "/" + std::string(client.file);
   if (!context.options.enabled("write")) {
     console.line(Json{{std::string(client.key), {{"kvasir", entry}}}}.dump(2));
     console.note("belongs in " + path + " (with --write it is put there)");
@@ -128,8 +139,14 @@ Result<void> run(Context& context) {
 }  // namespace
 
 Command install_command() {
-  return {{"install", "plug the server into a client", {&kClient, &kWrite, &kModel}, "", false, false,
-           "  kvasir install --client claude-desktop --write\n  kvasir install --client vscode\n  kvasir install --client claude-code --model my.gguf"},
+  return {{"install",
+           "plug the server into a client",
+           {&kClient, &kWrite, &kModel},
+           "",
+           false,
+           false,
+           "  kvasir install --client claude-desktop --write\n  kvasir install --client vscode\n  kvasir install "
+           "--client claude-code --model my.gguf"},
           run};
 }
 

@@ -10,7 +10,8 @@ namespace {
 
 Result<void> run(Context& context) {
   const auto serving = KVASIR_TRY(Serving::create(context));
-  serving->server().serve_stdio(STDIN_FILENO, context.console->out_fd(), rpc::Framing::kLines, serving->host().mcp_service());
+  serving->server().serve_stdio(STDIN_FILENO, context.console->out_fd(), rpc::Framing::kLines,
+                                serving->host().mcp_service());
   return serving->run();
 }
 
@@ -18,7 +19,8 @@ Result<void> run(Context& context) {
 
 Command mcp_command() {
   return {{"mcp", "MCP server on stdin and stdout", engine_options({&kPreload, &kPrivate, &kNoStore}), "", false, false,
-           "  kvasir mcp\n  kvasir mcp --model ~/models/qwen.gguf --preload\n  kvasir install --client claude-desktop   (plug it in)"},
+           "  kvasir mcp\n  kvasir mcp --model ~/models/qwen.gguf --preload\n  kvasir install --client claude-desktop  "
+           " (plug it in)"},
           run};
 }
 

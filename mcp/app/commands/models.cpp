@@ -28,12 +28,26 @@ Json to_json(const ModelDescription& model) {
   for (const auto& tensor : model.tensors) {
     tensors.push_back({{"name", tensor.name}, {"type", tensor.type}, {"shape", tensor.shape}, {"bytes", tensor.bytes}});
   }
-  return {{"path", model.path}, {"name", model.name}, {"architecture", model.architecture}, {"quantization", model.quantization},
-          {"format", model.format}, {"parameters", model.parameters}, {"file_bytes", model.file_bytes},
-          {"weight_bytes", model.weight_bytes}, {"layers", model.layers}, {"embedding", model.embedding}, {"heads", model.heads},
-          {"kv_heads", model.kv_heads}, {"head_dim", model.head_dim}, {"feed_forward", model.feed_forward},
-          {"max_context", model.max_context}, {"vocab_size", model.vocab_size}, {"has_chat_template", model.has_chat_template},
-          {"fingerprint", model.fingerprint}, {"metadata", std::move(metadata)}, {"tensors", std::move(tensors)}};
+  return {{"path", model.path},
+          {"name", model.name},
+          {"architecture", model.architecture},
+          {"quantization", model.quantization},
+          {"format", model.format},
+          {"parameters", model.parameters},
+          {"file_bytes", model.file_bytes},
+          {"weight_bytes", model.weight_bytes},
+          {"layers", model.layers},
+          {"embedding", model.embedding},
+          {"heads", model.heads},
+          {"kv_heads", model.kv_heads},
+          {"head_dim", model.head_dim},
+          {"feed_forward", model.feed_forward},
+          {"max_context", model.max_context},
+          {"vocab_size", model.vocab_size},
+          {"has_chat_template", model.has_chat_template},
+          {"fingerprint", model.fingerprint},
+          {"metadata", std::move(metadata)},
+          {"tensors", std::move(tensors)}};
 }
 
 void print_table(Console& console, const ModelDescription& model, bool tensors) {
@@ -50,8 +64,8 @@ void print_table(Console& console, const ModelDescription& model, bool tensors) 
   row("parameters", std::to_string(model.parameters));
   row("size", megabytes(model.file_bytes) + " (weights " + megabytes(model.weight_bytes) + ")");
   row("shape", std::to_string(model.layers) + " layers, width " + std::to_string(model.embedding) + ", heads " +
-                   std::to_string(model.heads) + "/" + std::to_string(model.kv_heads) + " of " + std::to_string(model.head_dim) +
-                   ", feed-forward " + std::to_string(model.feed_forward));
+                   std::to_string(model.heads) + "/" + std::to_string(model.kv_heads) + " of " +
+                   std::to_string(model.head_dim) + ", feed-forward " + std::to_string(model.feed_forward));
   row("context", std::to_string(model.max_context));
   row("vocabulary", std::to_string(model.vocab_size));
   row("chat template", model.has_chat_template ? "yes" : "no");
@@ -71,8 +85,13 @@ Result<void> info(Context& context) {
   // A file that is not there is input refused; only the absent default model is a missing part of the program.
   if (!resolved && !name.empty()) return Failure{Code::kNotFound, std::move(resolved).error().message};
   const std::string path = KVASIR_TRY(std::move(resolved));
-  const ModelDescription model = KVASIR_TRY(describe_model(path));
-  (void)KVASIR_TRY(load_model_text(path));  // the vocabulary and template are part of the file: refused here, not at load
+  auto described = describe_model(path);
+  // A folder, device or unreadable file is also just a file that is refused.
+  if (!described && described.error().code == Code::kIo)
+    return Failure{Code::kInvalidArgument, described.error().message};
+  const ModelDescription model = KVASIR_TRY(std::move(described));
+  (void)KVASIR_TRY(
+      load_model_text(path));  // the vocabulary and template are part of the file: refused here, not at load
   if (context.options.enabled("json")) {
     context.console->line(rpc::dump(to_json(model)));
   } else {
@@ -88,8 +107,10 @@ Result<void> ls(Context& context) {
     const auto model = describe_model(path);
     Json entry = {{"name", name}, {"path", path}};
     if (model) {
-      entry.update({{"architecture", model->architecture}, {"quantization", model->quantization},
-                    {"parameters", model->parameters}, {"file_bytes", model->file_bytes}});
+      entry.update({{"architecture", model->architecture},
+                    {"quantization", model->quantization},
+                    {"parameters", model->parameters},
+                    {"file_bytes", model->file_bytes}});
     } else {
       entry["refused"] = model.error().message;
     }
@@ -102,11 +123,12 @@ Result<void> ls(Context& context) {
   }
   if (list.empty()) context.console->note("no models in " + context.paths.models_dir);
   for (const Json& entry : list) {
-    const std::string what = entry.contains("refused")
-                                 ? "refused: " + entry["refused"].get<std::string>()
-                                 : entry["architecture"].get<std::string>() + " " + entry["quantization"].get<std::string>() + ", " +
-                                       megabytes(entry["file_bytes"].get<uint64_t>());
-    context.console->line(entry["name"].get<std::string>() + "  " + what + (entry["default"].get<bool>() ? "  (default)" : ""));
+    const std::string what = entry.contains("refused") ? "refused: " + entry["refused"].get<std::string>()
+                                                       : entry["architecture"].get<std::string>() + " " +
+                                                             entry["quantization"].get<std::string>() + ", " +
+                                                             megabytes(entry["file_bytes"].get<uint64_t>());
+    context.console->line(entry["name"].get<std::string>() + "  " + what +
+                          (entry["default"].get<bool>() ? "  (default)" : ""));
   }
   return {};
 }
@@ -118,7 +140,12 @@ Command models_ls_command() {
 }
 
 Command models_info_command() {
-  return {{"models info", "opens and checks one model file without running it", {&kTensors, &kJson}, "FILE", false, false,
+  return {{"models info",
+           "opens and checks one model file without running it",
+           {&kTensors, &kJson},
+           "FILE",
+           false,
+           false,
            "  kvasir models info model.gguf\n  kvasir models info model.gguf --json"},
           info};
 }

@@ -14,17 +14,20 @@ using rpc::Json;
 
 const OptionSpec kSystem{"system", OptionKind::kText, "TEXT", "", "system message"};
 const OptionSpec kMaxTokens{"max-tokens", OptionKind::kWhole, "N", "512", "longest answer"};
-const OptionSpec kTemperature{"temperature", OptionKind::kDecimal, "T", "", "0: always the likeliest token (default: the model's, else 0.7)"};
+const OptionSpec kTemperature{"temperature", OptionKind::kDecimal, "T", "",
+                              "0: always the likeliest token (default: the model's, else 0.7)"};
 const OptionSpec kTopK{"top-k", OptionKind::kWhole, "N", "", "only the N likeliest tokens; 0: off"};
 const OptionSpec kTopP{"top-p", OptionKind::kDecimal, "P", "", "only the likeliest tokens that add up to P; 1: off"};
-const OptionSpec kMinP{"min-p", OptionKind::kDecimal, "P", "", "only tokens at least P times as likely as the best; 0: off"};
+const OptionSpec kMinP{"min-p", OptionKind::kDecimal, "P", "",
+                       "only tokens at least P times as likely as the best; 0: off"};
 const OptionSpec kRepeat{"repeat-penalty", OptionKind::kDecimal, "X", "", "over the last 64 tokens; 1: off"};
 const OptionSpec kFrequency{"frequency-penalty", OptionKind::kDecimal, "X", "", "per occurrence in the answer; 0: off"};
 const OptionSpec kPresence{"presence-penalty", OptionKind::kDecimal, "X", "", "once per token in the answer; 0: off"};
 const OptionSpec kSeed{"seed", OptionKind::kWhole, "N", "", "repeats an answer (default: drawn)"};
 const OptionSpec kStop{"stop", OptionKind::kList, "TEXT", "", "end before this text; repeatable"};
 const OptionSpec kMaxTime{"max-time-ms", OptionKind::kWhole, "MS", "", "answer with what is there after this long"};
-const OptionSpec kLogprobs{"logprobs", OptionKind::kWhole, "N", "", "with --json: the N likeliest tokens at each place"};
+const OptionSpec kLogprobs{"logprobs", OptionKind::kWhole, "N", "",
+                           "with --json: the N likeliest tokens at each place"};
 const OptionSpec kReturnTokens{"return-tokens", OptionKind::kSwitch, "", "", "with --json: the token ids"};
 const OptionSpec kIgnoreEos{"ignore-eos", OptionKind::kSwitch, "", "", "go on after the model's end token"};
 const OptionSpec kRaw{"raw", OptionKind::kSwitch, "", "", "continue the text as it is, without the chat template"};
@@ -69,13 +72,14 @@ Result<void> run(Context& context) {
   Console& console = *context.console;
   EngineClient engine(*context.interrupt);
   bool ends_line = true;
-  const Json result = KVASIR_TRY(engine.call_tool(key, "generate_text", tool_arguments(context.options, prompt), [&](const Event& event) {
-    show_loading(console, event);
-    const auto* delta = std::get_if<TextDelta>(&event);
-    if (delta == nullptr || delta->text.empty() || json) return;
-    console.out(delta->text);
-    ends_line = delta->text.ends_with('\n');
-  }));
+  const Json result = KVASIR_TRY(
+      engine.call_tool(key, "generate_text", tool_arguments(context.options, prompt), [&](const Event& event) {
+        show_loading(console, event);
+        const auto* delta = std::get_if<TextDelta>(&event);
+        if (delta == nullptr || delta->text.empty() || json) return;
+        console.out(delta->text);
+        ends_line = delta->text.ends_with('\n');
+      }));
   if (json) {
     console.line(rpc::dump(result));
   } else {
@@ -89,12 +93,14 @@ Result<void> run(Context& context) {
 }  // namespace
 
 Command run_command() {
-  return {{"run", "answer one prompt", engine_options({&kSystem, &kMaxTokens, &kTemperature, &kTopK, &kTopP, &kMinP, &kRepeat,
-           &kFrequency, &kPresence, &kSeed, &kStop, &kMaxTime, &kRaw, &kIgnoreEos, &kLogprobs, &kReturnTokens, &kJson}),
-           "PROMPT", false, true,
-           "  kvasir run \"Name three primary colours.\"\n  git diff | kvasir run \"Summarise this change:\"\n"
-           "  kvasir run --raw --temperature 0 --max-tokens 20 \"Once upon a time\""},
-          run};
+  return {
+      {"run", "answer one prompt",
+       engine_options({&kSystem, &kMaxTokens, &kTemperature, &kTopK, &kTopP, &kMinP, &kRepeat, &kFrequency, &kPresence,
+                       &kSeed, &kStop, &kMaxTime, &kRaw, &kIgnoreEos, &kLogprobs, &kReturnTokens, &kJson}),
+       "PROMPT", false, true,
+       "  kvasir run \"Name three primary colours.\"\n  git diff | kvasir run \"Summarise this change:\"\n"
+       "  kvasir run --raw --temperature 0 --max-tokens 20 \"Once upon a time\""},
+      run};
 }
 
 }  // namespace kvasir::app

@@ -28,7 +28,8 @@ Result<void> run(Context& context) {
   if (context.options.has("top")) arguments["top"] = context.options.whole("top");
   Console& console = *context.console;
   EngineClient engine(*context.interrupt);
-  const auto result = KVASIR_TRY(engine.call_tool(key, "score_text", arguments, [&](const Event& e) { show_loading(console, e); }));
+  const auto result =
+      KVASIR_TRY(engine.call_tool(key, "score_text", arguments, [&](const Event& e) { show_loading(console, e); }));
   console.end_progress();
   if (context.options.enabled("json")) {
     console.line(rpc::dump(result));
@@ -36,7 +37,8 @@ Result<void> run(Context& context) {
   }
   char line[160];
   std::snprintf(line, sizeof line, "tokens      %zu\nnll         %.4f\nperplexity  %.4f", result.at("tokens").size(),
-                result.at("nll").get<double>(), result.at("perplexity").is_number() ? result.at("perplexity").get<double>() : 0.0);
+                result.at("nll").get<double>(),
+                result.at("perplexity").is_number() ? result.at("perplexity").get<double>() : 0.0);
   console.line(line);
   return {};
 }
@@ -44,9 +46,10 @@ Result<void> run(Context& context) {
 }  // namespace
 
 Command score_command() {
-  return {{"score", "log-probabilities of a text", engine_options({&kPrompt, &kTop, &kTokens, &kJson}), "TEXT", false, true,
-           "  kvasir score \"The capital of France is Paris.\"\n  kvasir score --prompt \"2 + 2 =\" \" 4\" --json"},
-          run};
+  return {
+      {"score", "log-probabilities of a text", engine_options({&kPrompt, &kTop, &kTokens, &kJson}), "TEXT", false, true,
+       "  kvasir score \"The capital of France is Paris.\"\n  kvasir score --prompt \"2 + 2 =\" \" 4\" --json"},
+      run};
 }
 
 }  // namespace kvasir::app

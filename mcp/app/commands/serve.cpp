@@ -12,12 +12,17 @@
 namespace kvasir::app {
 namespace {
 
-const OptionSpec kHost{"host", OptionKind::kText, "ADDRESS", "127.0.0.1", "address to listen on; off loopback a token is required"};
+const OptionSpec kHost{"host", OptionKind::kText, "ADDRESS", "127.0.0.1",
+                       "address to listen on; off loopback a token is required"};
 const OptionSpec kPort{"port", OptionKind::kWhole, "N", "8080", "port; 0 picks a free one"};
-const OptionSpec kReadyFile{"ready-file", OptionKind::kText, "FILE", "", "gets the line `listening on URL` once that is true"};
-const OptionSpec kToken{"token", OptionKind::kText, "SECRET", "", "bearer token that clients must send (better: KVASIR_TOKEN)"};
-const OptionSpec kAllowOrigin{"allow-origin", OptionKind::kList, "ORIGIN", "", "web page origin that may call, besides loopback ones; repeatable"};
-const OptionSpec kAllowHost{"allow-host", OptionKind::kList, "NAME", "", "Host header to accept, besides loopback names; repeatable"};
+const OptionSpec kReadyFile{"ready-file", OptionKind::kText, "FILE", "",
+                            "gets the line `listening on URL` once that is true"};
+const OptionSpec kToken{"token", OptionKind::kText, "SECRET", "",
+                        "bearer token that clients must send (better: KVASIR_TOKEN)"};
+const OptionSpec kAllowOrigin{"allow-origin", OptionKind::kList, "ORIGIN", "",
+                              "web page origin that may call, besides loopback ones; repeatable"};
+const OptionSpec kAllowHost{"allow-host", OptionKind::kList, "NAME", "",
+                            "Host header to accept, besides loopback names; repeatable"};
 
 /// Whole or not at all: whoever waits for the file reads it the moment it appears.
 Result<void> write_ready_file(const std::string& path, const std::string& line) {
@@ -47,9 +52,11 @@ Result<void> run(Context& context) {
   const auto serving = KVASIR_TRY(Serving::create(context));
   const uint16_t port = KVASIR_TRY(serving->server().listen(listen));
   const bool bracket = listen.host.find(':') != std::string::npos;
-  const std::string line = "listening on http://" + (bracket ? "[" + listen.host + "]" : listen.host) + ":" + std::to_string(port);
+  const std::string line =
+      "listening on http://" + (bracket ? "[" + listen.host + "]" : listen.host) + ":" + std::to_string(port);
   context.console->note(line);
-  if (const std::string file = context.options.text("ready-file"); !file.empty()) KVASIR_TRY(write_ready_file(file, line));
+  if (const std::string file = context.options.text("ready-file"); !file.empty())
+    KVASIR_TRY(write_ready_file(file, line));
   return serving->run();
 }
 
@@ -57,8 +64,10 @@ Result<void> run(Context& context) {
 
 Command serve_command() {
   return {{"serve", "HTTP and WebSocket server: /mcp /ws /rpc /health /metrics",
-           engine_options({&kHost, &kPort, &kReadyFile, &kToken, &kAllowOrigin, &kAllowHost, &kPreload, &kNoStore}), "", false, false,
-           "  kvasir serve\n  kvasir serve --port 0 --ready-file /tmp/kvasir.url\n  KVASIR_TOKEN=... kvasir serve --host 0.0.0.0 --allow-host my.name"},
+           engine_options({&kHost, &kPort, &kReadyFile, &kToken, &kAllowOrigin, &kAllowHost, &kPreload, &kNoStore}), "",
+           false, false,
+           "  kvasir serve\n  kvasir serve --port 0 --ready-file /tmp/kvasir.url\n  KVASIR_TOKEN=... kvasir serve "
+           "--host 0.0.0.0 --allow-host my.name"},
           run};
 }
 

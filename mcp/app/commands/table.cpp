@@ -4,9 +4,12 @@
 namespace kvasir::app {
 namespace {
 
-const OptionSpec kConfig{"config", OptionKind::kText, "FILE", "", "config file (default: ~/.config/kvasir/config.toml)"};
-const OptionSpec kDataDir{"data-dir", OptionKind::kText, "DIR", "", "models, sessions and log (default: ~/.local/share/kvasir)"};
-const OptionSpec kLogLevel{"log-level", OptionKind::kText, "LEVEL", "", "debug, info, warn, error, off (servers: info, else warn)"};
+const OptionSpec kConfig{"config", OptionKind::kText, "FILE", "",
+                         "config file (default: ~/.config/kvasir/config.toml)"};
+const OptionSpec kDataDir{"data-dir", OptionKind::kText, "DIR", "",
+                          "models, sessions and log (default: ~/.local/share/kvasir)"};
+const OptionSpec kLogLevel{"log-level", OptionKind::kText, "LEVEL", "",
+                           "debug, info, warn, error, off (servers: info, else warn)"};
 const OptionSpec kLogFormat{"log-format", OptionKind::kText, "FORMAT", "text", "text or json"};
 
 }  // namespace
@@ -18,16 +21,19 @@ const std::vector<const OptionSpec*>& common_options() {
 
 const std::vector<Command>& all_commands() {
   static const std::vector<Command> kAll{
-      mcp_command(),      rpc_command(),       serve_command(),      run_command(),
+      mcp_command(),      rpc_command(),         serve_command(),       run_command(),
+      
 #ifdef KVASIR_HAS_BENCH
       bench_command(),
 #endif
-      score_command(),
-      tokenize_command(), detokenize_command(), template_command(),  models_ls_command(),   models_info_command(),
-      doctor_command(),   install_command(),   config_show_command(), completion_command(), version_command()};
+    score_command(),       tokenize_command(),    detokenize_command(),
+      template_command(), models_ls_command(),   models_info_command(), doctor_command(),
+      install_command(),  config_show_command(), completion_command(),  version_command()};
   return kAll;
 }
 
-std::string_view product_version() noexcept { return KVASIR_VERSION; }
+std::string_view product_version() noexcept {
+  return KVASIR_VERSION;
+}
 
 }  // namespace kvasir::app

@@ -18,9 +18,11 @@ namespace {
 using rpc::Json;
 
 const OptionSpec kFile{"file", OptionKind::kText, "T.jinja", "", "this template, not the model's"};
-const OptionSpec kBos{"bos", OptionKind::kText, "TEXT", "", "what bos_token means (default: the model's, or empty with --file)"};
+const OptionSpec kBos{"bos", OptionKind::kText, "TEXT", "",
+                      "what bos_token means (default: the model's, or empty with --file)"};
 const OptionSpec kEos{"eos", OptionKind::kText, "TEXT", "", "what eos_token means"};
-const OptionSpec kNow{"now", OptionKind::kText, "TIME", "", "fixes the clock: YYYY-MM-DD, YYYY-MM-DDTHH:MM:SS (UTC), or Unix seconds"};
+const OptionSpec kNow{"now", OptionKind::kText, "TIME", "",
+                      "fixes the clock: YYYY-MM-DD, YYYY-MM-DDTHH:MM:SS (UTC), or Unix seconds"};
 
 /// Days since 1970-01-01 of a checked date, and the seconds of the day.
 Result<int64_t> parse_time(const std::string& text) {
@@ -56,7 +58,8 @@ Result<Source> template_source(const Context& context) {
   } else {
     const std::string path = KVASIR_TRY(resolve_model(options.text("model"), context.paths.models_dir));
     auto model = KVASIR_TRY(load_model_text(path));
-    if (!model.chat_template) return Failure{Code::kInvalidArgument, "this model has no chat template; give --file T.jinja"};
+    if (!model.chat_template)
+      return Failure{Code::kInvalidArgument, "this model has no chat template; give --file T.jinja"};
     source.parsed = std::move(model.chat_template);
     if (const auto bos = model.tokenizer->bos()) source.bos = model.tokenizer->token_text(*bos);
     if (const auto eos = model.tokenizer->eos()) source.eos = model.tokenizer->token_text(*eos);
@@ -68,7 +71,8 @@ Result<Source> template_source(const Context& context) {
 
 Result<TemplateInput> template_input(const Json& request) {
   if (!request.is_object() || !request.contains("messages") || !request["messages"].is_array()) {
-    return Failure{Code::kInvalidArgument, "standard input must be an object with `messages`, an array of {role, content}"};
+    return Failure{Code::kInvalidArgument,
+                   "standard input must be an object with `messages`, an array of {role, content}"};
   }
   TemplateInput input;
   input.add_generation_prompt = false;  // as in the template language's reference: absent means no
@@ -89,7 +93,8 @@ Result<TemplateInput> template_input(const Json& request) {
 }
 
 Result<void> run(Context& context) {
-  if (stdin_is_terminal()) return Failure{Code::kInvalidArgument, "standard input must hold the request: {\"messages\": [...]}"};
+  if (stdin_is_terminal())
+    return Failure{Code::kInvalidArgument, "standard input must hold the request: {\"messages\": [...]}"};
   const Source source = KVASIR_TRY(template_source(context));
   rpc::Limits limits;
   limits.max_message_bytes = kMaxInputBytes;
@@ -111,8 +116,14 @@ Result<void> run(Context& context) {
 }  // namespace
 
 Command template_command() {
-  return {{"template", "render messages through a chat template", {&kModel, &kFile, &kBos, &kEos, &kNow, &kJson}, "", false, false,
-           "  echo '{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"add_generation_prompt\":true}' | kvasir template\n"
+  return {{"template",
+           "render messages through a chat template",
+           {&kModel, &kFile, &kBos, &kEos, &kNow, &kJson},
+           "",
+           false,
+           false,
+           "  echo '{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}],\"add_generation_prompt\":true}' | kvasir "
+           "template\n"
            "  kvasir template --file chat.jinja --bos '<s>' --now 2024-07-26 < request.json"},
           run};
 }

@@ -10,7 +10,8 @@
 namespace kvasir::app {
 namespace {
 
-const OptionSpec kSpecial{"special", OptionKind::kSwitch, "", "", "control tokens in the text count as such (detokenize: are written)"};
+const OptionSpec kSpecial{"special", OptionKind::kSwitch, "", "",
+                          "control tokens in the text count as such (detokenize: are written)"};
 const OptionSpec kAddBos{"add-bos", OptionKind::kSwitch, "", "", "add begin and end tokens as the model file says"};
 
 Result<ModelText> model_text(const Context& context) {
@@ -23,7 +24,8 @@ Result<void> tokenize(Context& context) {
   // All of stdin is one text, its last line end too: scripts compare ids.
   const std::string text = KVASIR_TRY(text_input(context));
   const Encoded encoded = KVASIR_TRY(model.tokenizer->encode(
-      std::string_view(text), {.add_special = context.options.enabled("add-bos"), .parse_special = context.options.enabled("special")}));
+      std::string_view(text),
+      {.add_special = context.options.enabled("add-bos"), .parse_special = context.options.enabled("special")}));
   if (context.options.enabled("json")) {
     rpc::Json out = {{"tokens", encoded.ids}};
     if (encoded.dropped_bytes != 0) out["dropped_bytes"] = encoded.dropped_bytes;
@@ -52,13 +54,24 @@ Result<void> detokenize(Context& context) {
 }  // namespace
 
 Command tokenize_command() {
-  return {{"tokenize", "token ids of a text", {&kModel, &kSpecial, &kAddBos, &kJson}, "TEXT", false, true,
+  return {{"tokenize",
+           "token ids of a text",
+           {&kModel, &kSpecial, &kAddBos, &kJson},
+           "TEXT",
+           false,
+           true,
            "  kvasir tokenize \"Hello world\"\n  kvasir tokenize --json < file.txt"},
           tokenize};
 }
 
 Command detokenize_command() {
-  return {{"detokenize", "the text of token ids", {&kModel, &kSpecial, &kJson}, "IDS", false, true, "  kvasir detokenize 19556 905"},
+  return {{"detokenize",
+           "the text of token ids",
+           {&kModel, &kSpecial, &kJson},
+           "IDS",
+           false,
+           true,
+           "  kvasir detokenize 19556 905"},
           detokenize};
 }
 

@@ -1,0 +1,154 @@
+// kvasir bench: speed of one model on this machine, and its perplexity on a text.
+#include "core/engine/bench.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <vector>
+
+#include "core/engine/engine_environment.h"
+#include "mcp/app/commands/commands.h"
+#include "mcp/app/engine_options.h"
+#include "mcp/app/exit_codes.h"
+#include "mcp/app/input.h"
+#include "rpc/message.h"
+
+namespace kvasir::app {
+namespace {
+
+using rpc::Json;
+
+const OptionSpec kPromptTokens{"prompt-tokens", OptionKind::kWhole, "N", "512",
+                               "tokens of the prefill measurement; 0: none"};
+const OptionSpec kGenTokens{"gen-tokens", OptionKind::kWhole, "N", "64", "tokens of the decode measurement; 0: none"};
+const OptionSpec kDepth{"depth", OptionKind::kWhole, "N", "0", "tokens in the cache before decoding"};
+const OptionSpec kBatch{"batch", OptionKind::kWhole, "N", "1", "sequences that decode at once"};
+const OptionSpec kRepeat{"repeat", OptionKind::kWhole, "N", "3", "repetitions"};
+const OptionSpec kPpl{"ppl", OptionKind::kText, "FILE", "", "perplexity of this text instead"};
+const OptionSpec kChunks{"chunks", OptionKind::kWhole, "N", "0",
+                         "with --ppl: only the first N chunks of 512 tokens; 0: all"};
+
+Result<uint32_t> small(const Options& options, const OptionSpec& spec) {
+  const uint64_t value = options.whole(spec.name);
+  if (value > UINT32_MAX) return Failure{Code::kInvalidArgument, "--" + std::string(spec.name) + ": too large"};
+  return static_cast<uint32_t>(value);
+}
+
+double median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+Json to_json(const BenchReport& report, const BenchOptions& options) {
+  return {{"model", report.model.path},
+          {"threads", report.backend.threads},
+          {"backend", report.backend.name},
+          {"prefill", {{"tokens", options.prompt_tokens}, {"tok_s", report.prefill_tok_s}}},
+          {"decode",
+           {{"tokens", options.gen_tokens},
+            {"depth", options.depth},
+            {"batch", options.batch},
+            {"tok_s", report.decode_tok_s},
+            {"bytes_per_token", report.bytes_per_token}}},
+          {"load_ms", report.load_ms},
+          {"peak_rss_bytes", report.peak_rss_bytes},
+          {"read_gb_s", report.read_gb_s}};
+}
+
+void print_table(Console& console, const BenchReport& report, const BenchOptions& options) {
+  char line[200];
+  const auto say = [&] { console.line(line); };
+  std::snprintf(line, sizeof line, "model    %s (%s, %s)", report.model.name.c_str(), report.model.architecture.c_str(),
+                report.model.quantization.c_str());
+  say();
+  std::snprintf(line, sizeof line, "backend  %s, %u threads; memory reads at %.1f GB/s", report.backend.name.c_str(),
+                report.backend.threads, report.read_gb_s);
+  say();
+  if (!report.prefill_tok_s.empty()) {
+    std::snprintf(line, sizeof line, "prefill  %u tokens: %.1f tok/s (median of %zu)", options.prompt_tokens,
+                  median(report.prefill_tok_s), report.prefill_tok_s.size());
+    say();
+  }
+  if (!report.decode_tok_s.empty()) {
+    const double tok_s = median(report.decode_tok_s);
+    const double share =
+        report.read_gb_s > 0 ? tok_s * static_cast<double>(report.bytes_per_token) / report.read_gb_s / 1e7 : 0;
+    std::snprintf(line, sizeof line, "decode   %u tokens at depth %u, batch %u: %.1f tok/s", options.gen_tokens,
+                  options.depth, options.batch, tok_s);
+    say();
+    if (options.batch == 1) {
+      std::snprintf(line, sizeof line, "         %.1f MB of weights a token: %.0f %% of the read speed",
+                    static_cast<double>(report.bytes_per_token) / 1e6, share);
+      say();
+    }
+  }
+  std::snprintf(line, sizeof line, "load     %.0f ms; peak memory %.1f MB", report.load_ms,
+                static_cast<double>(report.peak_rss_bytes) / 1e6);
+  say();
+}
+
+Result<void> perplexity(Context& context, const EngineKey& key, const BenchProgress& progress) {
+  PerplexityOptions options;
+  options.engine = key;
+  options.text = KVASIR_TRY(read_text_file(context.options.text(kPpl.name), kMaxInputBytes));
+  options.chunks = KVASIR_TRY(small(context.options, kChunks));
+  const auto environment = make_system_environment(BackendRegistry::create());
+  const auto report = KVASIR_TRY(run_perplexity(*environment, options, progress));
+  context.console->end_progress();
+  if (context.options.enabled("json")) {
+    context.console->line(rpc::dump({{"model", key.model},
+                                     {"perplexity", report.perplexity},
+                                     {"nll", report.nll},
+                                     {"standard_error", report.standard_error},
+                                     {"scored", report.scored},
+                                     {"chunks", report.chunks},
+                                     {"text_tokens", report.text_tokens}}));
+    return {};
+  }
+  char line[160];
+  std::snprintf(line, sizeof line, "perplexity  %.4f +/- %.4f (%llu tokens in %u chunks)", report.perplexity,
+                report.standard_error, static_cast<unsigned long long>(report.scored), report.chunks);
+  context.console->line(line);
+  return {};
+}
+
+Result<void> run(Context& context) {
+  const EngineKey key = KVASIR_TRY(resolved_engine_key(context));
+  Console& console = *context.console;
+  const BenchProgress progress = [&](const std::string& what) {
+    if (console.err_is_terminal()) console.note(what);
+  };
+  // A measurement has nothing to save: Ctrl-C ends it at once.
+  context.interrupt->on_signal([] { _exit(kInterrupted); });
+  if (context.options.has(kPpl.name)) return perplexity(context, key, progress);
+  BenchOptions options;
+  options.engine = key;
+  options.prompt_tokens = KVASIR_TRY(small(context.options, kPromptTokens));
+  options.gen_tokens = KVASIR_TRY(small(context.options, kGenTokens));
+  options.depth = KVASIR_TRY(small(context.options, kDepth));
+  options.batch = KVASIR_TRY(small(context.options, kBatch));
+  options.repeat = KVASIR_TRY(small(context.options, kRepeat));
+  const auto environment = make_system_environment(BackendRegistry::create());
+  const BenchReport report = KVASIR_TRY(run_bench(*environment, options, progress));
+  if (context.options.enabled("json")) {
+    console.line(rpc::dump(to_json(report, options)));
+  } else {
+    print_table(console, report, options);
+  }
+  return {};
+}
+
+}  // namespace
+
+Command bench_command() {
+  return {{"bench", "speed of a model here, or its perplexity",
+           engine_options({&kPromptTokens, &kGenTokens, &kDepth, &kBatch, &kRepeat, &kPpl, &kChunks, &kJson}), "",
+           false, false,
+           "  kvasir bench\n  kvasir bench --threads 2 --prompt-tokens 512 --gen-tokens 64 --json\n"
+           "  kvasir bench --ppl wiki.test.raw --chunks 20"},
+          run};
+}
+
+}  // namespace kvasir::app
