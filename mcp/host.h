@@ -7,7 +7,7 @@
 //   host.attach(*server);                                    // before listen() or serve_stdio()
 //   server->serve_stdio(0, out_fd, rpc::Framing::kLines, host.mcp_service());   // or: server->listen(...)
 //   server->run();
-//   host.shutdown();                                         // then destroy the server, then the host
+//   host.shutdown();                                         // then both may be destroyed, in any order
 #pragma once
 
 #include <chrono>

@@ -43,6 +43,18 @@ void HttpAnswers::notify(const std::string& text) {
   exchange_->event(text);
 }
 
+void HttpAnswers::on_drained(const rpc::Responder::Sink* reply, UniqueFunction<void()> fn) {
+  if (drained_.empty()) {
+    exchange_->on_drained([weak = weak_from_this()] {
+      const auto self = weak.lock();
+      if (!self) return;
+      // A callback may end its call or register anew: it runs outside the table.
+      for (auto& [who, callback] : std::exchange(self->drained_, {})) callback();
+    });
+  }
+  drained_[reply] = std::move(fn);
+}
+
 void HttpAnswers::finish() {
   if (events_) return exchange_->end();
   // A cancelled request has no reply, but HTTP wants a response: an accepted message without content.

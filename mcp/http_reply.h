@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,7 +14,7 @@
 namespace kvasir::mcp {
 
 /// The replies of one POST body: one message, or a batch of 2025-03-26.
-class HttpAnswers {
+class HttpAnswers : public std::enable_shared_from_this<HttpAnswers> {
  public:
   HttpAnswers(std::shared_ptr<rpc::HttpExchange> exchange, bool accepts_events, size_t soft_bytes)
       : exchange_(std::move(exchange)), accepts_events_(accepts_events), soft_bytes_(soft_bytes) {}
@@ -26,7 +27,8 @@ class HttpAnswers {
   void notify(const std::string& text);
   void set_header(std::string name, std::string value) { headers_.emplace_back(std::move(name), std::move(value)); }
   bool congested() const { return exchange_->started() && exchange_->buffered_bytes() > soft_bytes_; }
-  rpc::HttpExchange& exchange() noexcept { return *exchange_; }
+  /// Runs `fn` whenever the client has read on; one per reply, the latest counts.
+  void on_drained(const rpc::Responder::Sink* reply, UniqueFunction<void()> fn);
 
  private:
   void finish();
@@ -40,6 +42,7 @@ class HttpAnswers {
   size_t open_ = 1;
   int status_ = 200;
   std::vector<std::string> texts_;
+  std::map<const rpc::Responder::Sink*, UniqueFunction<void()>> drained_;
 };
 
 class HttpReply final : public rpc::Responder::Sink {
@@ -53,7 +56,7 @@ class HttpReply final : public rpc::Responder::Sink {
   void drop() override { end({}, 200); }
   bool congested() const override { return answers_->congested(); }
   void set_on_cancel(UniqueFunction<void(rpc::CancelCause)> fn) override;
-  void set_on_drained(UniqueFunction<void()> fn) override { answers_->exchange().on_drained(std::move(fn)); }
+  void set_on_drained(UniqueFunction<void()> fn) override { answers_->on_drained(this, std::move(fn)); }
 
   /// At most one cancel reaches the call; after the answer none does.
   void cancel(rpc::CancelCause cause);

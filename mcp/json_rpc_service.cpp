@@ -57,10 +57,6 @@ void JsonRpcService::call(rpc::Request request, const rpc::CallInfo& info, rpc::
   router_.call(std::move(request), info, std::move(reply));
 }
 
-void JsonRpcService::notification(rpc::Request request, const rpc::CallInfo& info) {
-  router_.notification(std::move(request), info);
-}
-
 bool JsonRpcService::accepts_batch(const Json& array, const rpc::CallInfo& info) {
   return router_.accepts_batch(array, info);
 }

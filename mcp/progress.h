@@ -1,6 +1,6 @@
 // When a running call says something, and what: turns the engine's progress and text into the params of
-// notifications/progress (protocol.md §7, decisions.md 27). The first at once, then at most about ten a second, and one
-// at least every five seconds; `progress` always grows; the deltas in _meta["dev.kvasir/delta"], joined, are the text.
+// notifications/progress (protocol.md §7, decisions.md 27). The first at once, then at most about ten a second, at least
+// one every five seconds; `progress` always grows; the deltas in _meta["dev.kvasir/delta"], joined, are the text.
 // Pure: time comes in. Owned by one call; io thread.
 #pragma once
 

@@ -34,7 +34,10 @@ void MemoryExchange::client_leaves() {
 
 void MemoryExchange::client_reads() {
   buffered = 0;
-  if (auto fn = std::move(drained_)) fn();
+  auto fn = std::move(drained_);
+  if (!fn) return;
+  fn();
+  if (!drained_) drained_ = std::move(fn);  // kept, as the real exchange does
 }
 
 std::string MemoryExchange::header(const std::string& name) const {

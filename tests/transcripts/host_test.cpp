@@ -150,3 +150,11 @@ TEST_CASE("a call that nobody watches is limited even if its tool knows no time"
   CHECK(rpc::Json::parse(connection->sent.back())["result"]["structuredContent"]["finish_reason"] == "time_limit");
   CHECK_FALSE(loaded);
 }
+
+TEST_CASE("a call that wants no answer costs nothing") {
+  HostFixture f;
+  const auto connection = f.server.connect(f.host->json_rpc_service());
+  connection->receive(R"({"jsonrpc":"2.0","method":"generate_text","params":{"prompt":"!hang"}})");
+  CHECK(f.engine->commands.empty());
+  CHECK(connection->sent.empty());
+}

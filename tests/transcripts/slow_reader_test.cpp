@@ -113,3 +113,23 @@ TEST_CASE("a slow reader of events is paused too") {
   CHECK(call->ended);
   CHECK(rpc::Json::parse(call->events.back())["result"]["content"][0]["text"] == FakeEngine::text(50));
 }
+
+TEST_CASE("every call of a batch goes on when its reader does") {
+  HostFixture f;
+  const auto session = open_session(f, "2025-03-26");
+  const auto call = [](int id) {
+    return R"({"jsonrpc":"2.0","id":)" + std::to_string(id) +
+           R"(,"method":"tools/call","params":{"name":"generate_text","arguments":{"prompt":"hi","max_tokens":50,"ignore_eos":true},"_meta":{"progressToken":)" +
+           std::to_string(id) + "}}}";
+  };
+  const auto batch = f.server.request(session_post(session, "[" + call(1) + "," + call(2) + "]", "2025-03-26"));
+  for (int round = 0; round < 3; ++round) {
+    batch->buffered = 1u << 20;
+    f.server.advance(milliseconds(150));
+    CHECK(sent_commands<Pause>(*f.engine) == 2 * static_cast<size_t>(round + 1));
+    batch->client_reads();
+    CHECK(sent_commands<Resume>(*f.engine) == 2 * static_cast<size_t>(round + 1));
+  }
+  f.server.advance(milliseconds(5'000));
+  CHECK(batch->ended);
+}

@@ -175,7 +175,11 @@ class Player {
     for (const auto& text : std::exchange(heard_, {})) {
       const Json message = Json::parse(text);
       if (!message.is_object() || transcript_.protocol != "mcp") continue;
-      Json entry{{"transcript", transcript_.name}, {"message", message}, {"version", legacy_version_}, {"method", ""}, {"tool", ""}};
+      Json entry{{"transcript", transcript_.name},
+                 {"message", message},
+                 {"version", legacy_version_},
+                 {"method", ""},
+                 {"tool", ""}};
       if (message.contains("id") && requests_.contains(message["id"].dump())) {
         const Asked& asked = requests_[message["id"].dump()];
         entry["method"] = asked.method;
