@@ -21,6 +21,7 @@ struct ModelLimits {
   uint32_t max_layers = 512;
   uint32_t max_heads = 1024;
   uint32_t max_head_size = 4096;
+  uint32_t max_state_heads = 65'536;     ///< of a state-space mixer
   uint32_t max_experts = 4096;
   uint32_t max_width = 1u << 20;         ///< embedding, feed-forward
   uint64_t max_vocab = 1'000'000;

@@ -6,11 +6,14 @@ namespace kvasir {
 namespace {
 
 /// Rows of logits that are computed at a time: bounds the memory of the head, the largest matrix of most models.
-constexpr size_t kHeadRows = 32;
+constexpr size_t kHeadRows = 64;
 
 }  // namespace
 
 Result<std::unique_ptr<Transformer>> Transformer::create(ModelConfig config, WeightPlan& plan) {
+  for (LayerConfig& layer : config.layers) {
+    if (layer.attention.window >= config.max_context) layer.attention.window = 0;  // never forgets anything
+  }
   std::unique_ptr<Transformer> model(new Transformer(std::move(config)));
   model->number_groups();
   KVASIR_TRY(model->plan_weights(plan));

@@ -27,7 +27,7 @@ Result<ModelConfig> read_mamba2(ConfigReader& reader) {
   ModelConfig config = KVASIR_TRY(reader.base(NormKind::kRms));
   RecurrentConfig r;
   r.taps = KVASIR_TRY(reader.required("ssm.conv_kernel", 2, 64));
-  r.heads = KVASIR_TRY(reader.required("ssm.time_step_rank", 1, limits.max_width));
+  r.heads = KVASIR_TRY(reader.required("ssm.time_step_rank", 1, limits.max_state_heads));
   r.groups = KVASIR_TRY(reader.required("ssm.group_count", 1, r.heads));
   r.state_dim = KVASIR_TRY(reader.required("ssm.state_size", 1, limits.max_head_size));
   const uint32_t inner = KVASIR_TRY(reader.required("ssm.inner_size", 1, limits.max_width));
