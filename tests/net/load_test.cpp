@@ -1,4 +1,9 @@
 // Many clients, and hostile ones: nobody waits for them and memory stays where it is.
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <ctime>
 #include <fstream>
 #include <vector>
 
@@ -75,6 +80,26 @@ TEST_CASE("load: connections over the cap are refused with 503, and welcome once
   CHECK(refused.headers.count("retry-after") == 1);
   clients.pop_back();
   CHECK(eventually([&] { return server.healthy(); }));
+}
+
+TEST_CASE("load: without descriptors left the server waits, instead of spinning, and goes on") {
+  const ServerFixture server;
+  rlimit usual{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &usual) == 0);
+  rlimit tight = usual;
+  const int lowest_free = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+  ::close(lowest_free);
+  tight.rlim_cur = static_cast<rlim_t>(lowest_free) + 1;  // the client's socket fits, the server's end of it does not
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
+  auto client = server.client();
+  client.send(get("/livez"));
+  const std::clock_t before = std::clock();
+  const auto early = client.read_answer(400ms);
+  const double cpu_seconds = static_cast<double>(std::clock() - before) / CLOCKS_PER_SEC;
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &usual) == 0);
+  CHECK(early.status == 0);
+  CHECK(cpu_seconds < 0.1);
+  CHECK(client.read_answer().status == 200);
 }
 
 TEST_CASE("load: a stream nobody reads is paused, then cut; others do not notice (W12, H19)") {
