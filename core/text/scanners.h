@@ -325,36 +325,61 @@ inline size_t scan_numbers3(const char* p, const char* end, ScanContext& context
   return static_cast<size_t>(q - p);
 }
 
-/// Groups of three digits counted from the right end of a run of `Set`, the first group shorter.
-/// AtWordEnd: only where the run ends at \b (to Oniguruma fractions and superscripts of Latin-1 are word characters), as in \d{1,3}(?=(?:\d{3})*\b). FullOnly: no shorter group.
-template <CategorySet Set, bool AtWordEnd, bool FullOnly>
-size_t scan_digit_groups(const char* p, const char* end, ScanContext& context) {
-  const Unit first = unit_at(p, end, context.basic_plane);
-  if (!first.in(Set)) return 0;
-  if (context.counted_until == nullptr || p >= context.counted_until || context.counted_left == 0) {
-    const char* q = p;
-    size_t count = 0;
-    for (Unit unit = first; unit.in(Set); unit = unit_at(q, end, context.basic_plane)) {
-      q += unit.bytes;
-      ++count;
-      if (q == end) break;
-    }
-    context.counted_until = q;
-    context.counted_left = count;
+/// Length of the run of `Set` at p, which is in it, in code points. It is counted once for each run.
+template <CategorySet Set>
+size_t digits_left(const char* p, const char* end, ScanContext& context) noexcept {
+  if (context.counted_until != nullptr && p < context.counted_until && context.counted_left > 0) return context.counted_left;
+  size_t count = 0;
+  while (p < end) {
+    const Unit unit = unit_at(p, end, context.basic_plane);
+    if (!unit.in(Set)) break;
+    p += unit.bytes;
+    ++count;
   }
+  context.counted_until = p;
+  context.counted_left = count;
+  return count;
+}
+
+/// Steps over `count` digits of the counted run.
+inline const char* take_digits(const char* p, const char* end, size_t count, ScanContext& context) noexcept {
+  for (size_t i = 0; i < count; ++i) p += unit_at(p, end, context.basic_plane).bytes;
+  context.counted_left -= count;
+  return p;
+}
+
+/// Groups of three digits from the right end of a run of `Set`, the first group shorter.
+/// AtWordEnd: only where the run ends at \b (to Oniguruma fractions and superscripts of Latin-1 are word characters),
+/// as in \d{1,3}(?=(?:\d{3})*\b).
+template <CategorySet Set, bool AtWordEnd>
+size_t scan_digit_groups(const char* p, const char* end, ScanContext& context) {
+  if (!unit_at(p, end, context.basic_plane).in(Set)) return 0;
+  const size_t left = digits_left<Set>(p, end, context);
   if (AtWordEnd && context.counted_until < end) {
     const Unit after = unit_at(context.counted_until, end, context.basic_plane);
     if (after.in(kLetters | kMarks | set_of(kNl) | set_of(kPc)) || (after.code_point < 0x100 && after.in(kNumbers))) return 0;
   }
-  const size_t short_group = context.counted_left % 3;
-  if (FullOnly && short_group != 0) {
+  return static_cast<size_t>(take_digits(p, end, left % 3 == 0 ? 3 : left % 3, context) - p);
+}
+
+/// (?=(\d{3})+(?!\d)): text is cut where a multiple of three digits is left of a run. From such a place to the next.
+inline size_t scan_digit_cuts(const char* p, const char* end, ScanContext& context) {
+  constexpr CategorySet kDigit = set_of(kNd);
+  if (!unit_at(p, end, context.basic_plane).in(kDigit)) return 0;
+  if (digits_left<kDigit>(p, end, context) % 3 != 0) {
     --context.counted_left;  // the caller steps over this one digit
     return 0;
   }
-  const size_t take = short_group == 0 ? 3 : short_group;
-  const char* q = p;
-  for (size_t i = 0; i < take; ++i) q += unit_at(q, end, context.basic_plane).bytes;
-  context.counted_left -= take;
+  const char* q = take_digits(p, end, 3, context);
+  while (q < end && context.counted_left == 0) {
+    const Unit unit = unit_at(q, end, context.basic_plane);
+    if (!unit.in(kDigit)) {
+      q += unit.bytes;
+    } else {
+      const size_t left = digits_left<kDigit>(q, end, context);
+      q = take_digits(q, end, left % 3, context);
+    }
+  }
   return static_cast<size_t>(q - p);
 }
 

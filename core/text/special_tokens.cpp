@@ -35,7 +35,7 @@ size_t skip_white_left(std::string_view text, size_t floor, size_t at) noexcept 
 
 bool is_word(std::string_view text, size_t at) noexcept {
   const Unit unit = unit_at(text.data() + at, text.data() + text.size(), CharTable::shared().basic_plane());
-  return unit.in(kLetters | kMarks | kNumbers | set_of(kPc));
+  return unit.in(kLetters | kMarks | set_of(kNd) | set_of(kNl) | set_of(kPc));
 }
 
 }  // namespace

@@ -268,7 +268,6 @@ void decide_ends(const Plan& plan, const TokenizerConfig& config, VocabularyData
                          config.tokenizer_class.starts_with("CodeLlama") || !plan.has_template;
   if (!data.bos && plan.first_id) data.bos = *plan.first_id;
   if (!data.eos && plan.last_id) data.eos = *plan.last_id;
-  if (!data.eos && !data.end_ids.empty()) data.eos = data.end_ids.front();
   const bool first = plan.first_id && data.bos == *plan.first_id, last = plan.last_id && data.eos == *plan.last_id;
   data.add_bos = data.bos && (by_config ? config.add_bos.value_or(first) : first);
   data.add_eos = data.eos && (by_config ? config.add_eos.value_or(last) : last);

@@ -1,5 +1,7 @@
 #include "core/text/unicode.h"
 
+#include "core/text/unicode_additions.h"
+
 #include <utf8proc.h>
 
 #include <algorithm>
@@ -19,12 +21,12 @@ struct Range {
   uint32_t first, last;
 };
 
-// Script=Han, Scripts.txt of Unicode 15.
-constexpr std::array<Range, 21> kHanRanges = {{
+// Script=Han, Scripts.txt of Unicode 16.
+constexpr std::array<Range, 22> kHanRanges = {{
     {0x2E80, 0x2E99},   {0x2E9B, 0x2EF3},   {0x2F00, 0x2FD5},   {0x3005, 0x3005},   {0x3007, 0x3007},
     {0x3021, 0x3029},   {0x3038, 0x303B},   {0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFA6D},
     {0xFA70, 0xFAD9},   {0x16FE2, 0x16FE3}, {0x16FF0, 0x16FF1}, {0x20000, 0x2A6DF}, {0x2A700, 0x2B739},
-    {0x2B740, 0x2B81D}, {0x2B820, 0x2CEA1}, {0x2CEB0, 0x2EBE0}, {0x2F800, 0x2FA1D}, {0x30000, 0x3134A},
+    {0x2B740, 0x2B81D}, {0x2B820, 0x2CEA1}, {0x2CEB0, 0x2EBE0}, {0x2EBF0, 0x2EE5D}, {0x2F800, 0x2FA1D}, {0x30000, 0x3134A},
     {0x31350, 0x323AF},
 }};
 
@@ -33,6 +35,12 @@ bool is_han(uint32_t code_point) noexcept {
     if (code_point >= range.first && code_point <= range.last) return true;
   }
   return false;
+}
+
+Category added_category(uint32_t code_point) noexcept {
+  const auto row = std::lower_bound(kUnicodeAdditions.begin(), kUnicodeAdditions.end(), code_point,
+                                    [](const CategoryRange& r, uint32_t c) { return r.last < c; });
+  return row != kUnicodeAdditions.end() && row->first <= code_point ? row->category : kCn;
 }
 
 /// PropList.txt, White_Space.
@@ -67,6 +75,7 @@ bool not_nfc_yes(uint32_t code_point) noexcept {
 
 uint8_t classify(uint32_t code_point) noexcept {
   auto bits = static_cast<uint8_t>(utf8proc_category(static_cast<utf8proc_int32_t>(code_point)));
+  if (bits == kCn) bits = added_category(code_point);
   if (is_white_space(code_point)) bits = kWhite;
   if (is_han(code_point)) bits |= kHan;
   if (not_nfc_yes(code_point)) bits |= kNotNfcYes;

@@ -1,5 +1,5 @@
 // The facts of Unicode that tokenizers need: code points out of bytes, general categories, white space, Han, and
-// canonical composition (NFC) in linear time. Categories come from utf8proc (Unicode 15). Thread-safe.
+// canonical composition (NFC) in linear time. Categories are those of Unicode 16. Thread-safe.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,7 @@
 #include "tests/text/vocab_data.h"
 
+#include <array>
+#include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -132,9 +134,30 @@ std::vector<TokenCase> read_token_cases(const std::filesystem::path& jsonl) {
     c.ids = row.at("ids").get<std::vector<TokenId>>();
     c.special = row.value("special", false) || row.contains("messages");
     c.add_special = row.value("add_special_tokens", false);
+    c.group = row.value("model", "");
     cases.push_back(std::move(c));
   }
   return cases;
+}
+
+std::vector<WordCase> read_word_cases(const std::filesystem::path& jsonl) {
+  std::vector<WordCase> cases;
+  std::istringstream lines(read_file(jsonl));
+  for (std::string line; std::getline(lines, line);) {
+    const auto row = nlohmann::json::parse(line);
+    cases.push_back({row.at("pre"), row.at("text"), row.at("words")});
+  }
+  return cases;
+}
+
+std::string read_gzip(const std::filesystem::path& path) {
+  FILE* pipe = popen(("gzip -dc '" + path.string() + "'").c_str(), "r");
+  if (pipe == nullptr) throw std::runtime_error("cannot run gzip");
+  std::string out;
+  std::array<char, 65536> buffer{};
+  for (size_t count; (count = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) out.append(buffer.data(), count);
+  if (pclose(pipe) != 0) throw std::runtime_error("gzip failed on " + path.string());
+  return out;
 }
 
 std::vector<TokenCase> read_inp_out(const std::filesystem::path& gguf) {

@@ -20,9 +20,17 @@ struct TokenCase {
   std::vector<TokenId> ids;
   bool special = false;
   bool add_special = false;
+  std::string group;  ///< "model" of the line, if it has one
 };
 /// Lines of {"text", "ids", "special"?, "add_special_tokens"?}. A line with "messages" counts as special.
 std::vector<TokenCase> read_token_cases(const std::filesystem::path& jsonl);
+struct WordCase {
+  std::string pre, text;
+  std::vector<size_t> words;  ///< bytes of each
+};
+std::vector<WordCase> read_word_cases(const std::filesystem::path& jsonl);
+/// The contents of a .gz file, by way of gzip. Throws std::runtime_error.
+std::string read_gzip(const std::filesystem::path& path);
 /// llama.cpp's pairs: FILE.inp and FILE.out.
 std::vector<TokenCase> read_inp_out(const std::filesystem::path& gguf);
 std::string sha256_of_ids(const std::vector<TokenId>& ids);
