@@ -88,11 +88,13 @@ void EngineInstance::run() {
       log::error(std::string("engine_exception what=") + e.what());
       while (!requests_.empty()) fail(requests_.begin(), Code::kInternal, std::string("the engine failed: ") + e.what());
       unload();
+      if (!loading_) host_.load_ended(*this);
     }
   }
   if (loading_) {
     loading_->cancelled = true;
     loading_.reset();
+    host_.load_ended(*this);
   }
   while (!requests_.empty()) cancel(requests_.begin());
   unload();

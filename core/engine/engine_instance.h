@@ -105,6 +105,8 @@ class EngineInstance {
   // engine_instance_load.cpp: model in, model out
   void start_load();
   void on_loaded(Result<std::shared_ptr<LoadedModel>> loaded);
+  void on_load_failed(const Error& raw);
+  void answer_loaded(TimePoint started);
   Result<void> set_up(std::shared_ptr<LoadedModel> loaded);
   void unload();
 

@@ -17,6 +17,8 @@ namespace {
 constexpr uint64_t kLoadOverheadBytes = 64ULL << 20;
 // Windowed layers and recurrent states cost memory per possible sequence: at most this part of the free memory.
 constexpr uint64_t kFixedShareDivisor = 8;
+// More full pages than any pool has: to ask for the geometry before the pool's size is known.
+constexpr uint32_t kAnyPages = 1U << 20;
 
 /// Load errors are about a file: its name belongs into the message.
 Error with_file(Error error, const std::string& path) {
@@ -48,7 +50,6 @@ void EngineInstance::start_load() {
         loading->percent = static_cast<uint32_t>(std::clamp(share, 0.0, 1.0) * 100);
         return !loading->cancelled;
       });
-      host_.load_ended(*this);
       if (!model) return Failure(std::move(model).error());
       auto loaded = std::make_shared<LoadedModel>();
       loaded->backend = std::move(opened);
@@ -59,7 +60,6 @@ void EngineInstance::start_load() {
     try {
       outcome = load();
     } catch (const std::exception& e) {
-      host_.load_ended(*this);
       outcome = Failure{Code::kUnavailable, std::string("loading failed: ") + e.what()};
     }
     inbox_.put([&](EngineMail& mail) { mail.loaded.emplace(std::move(outcome)); });
@@ -71,21 +71,28 @@ void EngineInstance::on_loaded(Result<std::shared_ptr<LoadedModel>> loaded) {
   const TimePoint started = loading_->started;
   loading_.reset();
   if (was_cancelled) {
+    host_.load_ended(*this);
     // Whoever came after the last one had gone wants it after all.
     if (!requests_.empty()) start_load();
     return;
   }
-  if (!loaded && loaded.error().code == Code::kCancelled) {  // the pool shuts down
+  auto ready = loaded ? set_up(std::move(*loaded)) : Result<void>(Failure(std::move(loaded).error()));
+  host_.load_ended(*this);  // not before the KV memory is taken: the next load counts what is free
+  if (!ready) return on_load_failed(ready.error());
+  answer_loaded(started);
+}
+
+void EngineInstance::on_load_failed(const Error& raw) {
+  if (raw.code == Code::kCancelled) {  // the pool shuts down
     while (!requests_.empty()) cancel(requests_.begin());
     return;
   }
-  auto ready = loaded ? set_up(std::move(*loaded)) : Result<void>(Failure(std::move(loaded).error()));
-  if (!ready) {
-    const Error error = with_file(ready.error(), key_.model);
-    log::error("model_load_failed code=" + std::string(code_name(error.code)) + " message=" + error.message);
-    while (!requests_.empty()) fail(requests_.begin(), error.code, error.message);
-    return;
-  }
+  const Error error = with_file(raw, key_.model);
+  log::error("model_load_failed code=" + std::string(code_name(error.code)) + " message=" + error.message);
+  while (!requests_.empty()) fail(requests_.begin(), error.code, error.message);
+}
+
+void EngineInstance::answer_loaded(TimePoint started) {
   const TimePoint now = clock_.now();
   load_ms_ = Milliseconds(now - started).count();
   counters_.loads.fetch_add(1, std::memory_order_relaxed);
@@ -109,10 +116,10 @@ Result<void> EngineInstance::set_up(std::shared_ptr<LoadedModel> loaded) {
   const uint64_t available = environment_.available_memory_bytes();
   const std::vector<uint32_t> windows = model.group_windows();
   uint32_t sequences = std::max(1U, limits_.max_sequences);
-  KvCost cost = kv_cost(model.kv_spec(key_.kv_type, 1, sequences, limits_.max_step_rows), windows);
+  KvCost cost = kv_cost(model.kv_spec(key_.kv_type, kAnyPages, sequences, limits_.max_step_rows), windows);
   while (sequences > 1 && cost.fixed_bytes > available / kFixedShareDivisor) {
     sequences /= 2;
-    cost = kv_cost(model.kv_spec(key_.kv_type, 1, sequences, limits_.max_step_rows), windows);
+    cost = kv_cost(model.kv_spec(key_.kv_type, kAnyPages, sequences, limits_.max_step_rows), windows);
   }
   const ContextPlan plan = KVASIR_TRY(plan_context({.model_max = model.description().max_context,
                                                     .asked = key_.context,
@@ -120,6 +127,7 @@ Result<void> EngineInstance::set_up(std::shared_ptr<LoadedModel> loaded) {
                                                     .fixed_bytes = cost.fixed_bytes,
                                                     .available_bytes = available,
                                                     .max_sequences = sequences}));
+  model.choose_context(plan.context);
   const uint32_t pages = (plan.pool_tokens + kPageTokens - 1) / kPageTokens;
   const KvPoolSpec spec = model.kv_spec(key_.kv_type, pages, sequences, limits_.max_step_rows);
   auto runner = KVASIR_TRY(ModelRunner::create(model, *loaded->backend, spec, limits_.max_step_rows));

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "core/engine/engine_pool.h"
+#include "core/engine/message_codec.h"
 #include "core/engine/outbox.h"
 #include "tests/scheduler/fake_model.h"
 
@@ -19,8 +21,10 @@ namespace kvasir::test {
 
 class EngineHarness {
  public:
+  /// KVASIR_TEST_CODEC=1 (the second run of these tests) sends every message through its bytes.
   explicit EngineHarness(std::unique_ptr<Engine> engine) {
-    engine_ = std::move(engine);
+    const char* lane = std::getenv("KVASIR_TEST_CODEC");
+    engine_ = lane != nullptr && *lane == '1' ? make_codec_engine(std::move(engine)) : std::move(engine);
     engine_->set_wake([this] {
       const std::lock_guard lock(mutex_);
       woken_ = true;

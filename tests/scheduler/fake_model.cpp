@@ -254,6 +254,7 @@ Result<ModelText> FakeEnvironment::load_text(const std::string& path) const {
 }
 
 Result<std::unique_ptr<Model>> FakeEnvironment::load(const std::string& path, Backend&, const LoadProgress& progress) const {
+  KVASIR_TRY(describe(path));
   constexpr int kParts = 20;
   for (int i = 0; i < kParts; ++i) {
     if (!progress(static_cast<double>(i) / kParts)) return Failure{Code::kCancelled, "cancelled"};

@@ -1,0 +1,51 @@
+// The probe of memory read bandwidth: the yardstick beside decode rates.
+#include <algorithm>
+#include <atomic>
+#include <array>
+#include <thread>
+#include <vector>
+
+#include "core/base/clock.h"
+#include "core/engine/bench.h"
+
+namespace kvasir {
+namespace {
+
+constexpr size_t kLargestBuffer = 512u << 20;
+constexpr size_t kLanes = 32;
+
+/// Independent sums, so that the loop is bound by memory and not by one chain of additions.
+uint64_t sum_of(const uint64_t* words, size_t count) noexcept {
+  std::array<uint64_t, kLanes> sums{};
+  for (size_t i = 0; i + kLanes <= count; i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) sums[lane] += words[i + lane];
+  }
+  uint64_t sum = 0;
+  for (const uint64_t lane : sums) sum += lane;
+  return sum;
+}
+
+}  // namespace
+
+double measure_read_gb_s(uint32_t threads) {
+  const size_t workers = std::clamp<size_t>(threads, 1, 256);
+  const size_t bytes = std::min<uint64_t>(kLargestBuffer, available_memory_bytes() / 4);
+  const std::vector<uint64_t> words(bytes / sizeof(uint64_t), 1);
+  const size_t share = words.size() / workers;
+  std::atomic<uint64_t> total{0};  // read below, so that no sum is optimised away
+  const SteadyClock clock;
+  std::array<double, 3> rates{};
+  for (double& rate : rates) {
+    const TimePoint started = clock.now();
+    std::vector<std::jthread> team;
+    for (size_t w = 1; w < workers; ++w) team.emplace_back([&, w] { total += sum_of(words.data() + w * share, share); });
+    total += sum_of(words.data(), share);
+    team.clear();  // joins
+    const double seconds = Milliseconds(clock.now() - started).count() / 1000;
+    rate = static_cast<double>(share * workers * sizeof(uint64_t)) / seconds / 1e9;
+  }
+  std::ranges::sort(rates);
+  return total == 0 ? 0 : rates[1];
+}
+
+}  // namespace kvasir
