@@ -22,11 +22,7 @@ const std::vector<const OptionSpec*>& common_options() {
 const std::vector<Command>& all_commands() {
   static const std::vector<Command> kAll{
       mcp_command(),      rpc_command(),         serve_command(),       run_command(),
-      
-#ifdef KVASIR_HAS_BENCH
-      bench_command(),
-#endif
-    score_command(),       tokenize_command(),    detokenize_command(),
+      bench_command(),    score_command(),       tokenize_command(),    detokenize_command(),
       template_command(), models_ls_command(),   models_info_command(), doctor_command(),
       install_command(),  config_show_command(), completion_command(),  version_command()};
   return kAll;
