@@ -13,6 +13,7 @@
 #include "sessions/folder_lock.h"
 #include "sessions/session_store.h"
 #include "sessions/store_rows.h"
+#include "sessions/store_statements.h"
 
 namespace kvasir {
 using namespace store_rows;  // the tables are this file's other half
@@ -36,7 +37,7 @@ class SqliteSessionStore final : public SessionStore {
     }
     r.id = random_handle("s_");
     r.created_at_ms = r.updated_at_ms = now_ms();
-    KVASIR_TRY(insert(r));
+    KVASIR_TRY(insert_session(*db_, r));
     KVASIR_TRY(commit(tx));
     return r;
   }
@@ -104,7 +105,7 @@ class SqliteSessionStore final : public SessionStore {
     }
     std::reverse(out.begin(), out.end());
     std::reverse(hashes.begin(), hashes.end());
-    const std::string salt = KVASIR_TRY(salt_of(principal));
+    const std::string salt = KVASIR_TRY(salt_of(*db_, principal));
     std::string parent;
     for (size_t i = 0; i < out.size(); ++i) {
       if (turn_hash(salt, parent, out[i]) != hashes[i]) {
@@ -120,13 +121,13 @@ class SqliteSessionStore final : public SessionStore {
     KVASIR_TRY(ensure_usable());
     auto tx = KVASIR_TRY(begin());
     const auto session = KVASIR_TRY(get(a.principal, a.session_id));
-    const std::string head_hash = KVASIR_TRY(hash_of(session.head));
+    const std::string head_hash = KVASIR_TRY(hash_of(*db_, session.head));
     KVASIR_TRY(check_head(a, session, head_hash));
-    const std::string salt = KVASIR_TRY(ensure_salt(a.principal));
+    const std::string salt = KVASIR_TRY(ensure_salt(*db_, a.principal));
     std::vector<Turn> stored = a.turns;
     std::string parent_hash = head_hash;
     TurnNode parent = session.head;
-    uint32_t number = KVASIR_TRY(number_of(session.head));
+    uint32_t number = KVASIR_TRY(number_of(*db_, session.head));
     for (auto& turn : stored) {
       turn.parent = parent;
       turn.number = ++number;
@@ -134,7 +135,7 @@ class SqliteSessionStore final : public SessionStore {
         return Failure{Code::kTooLarge, "this session has too many turns; fork or start another"};
       turn.created_at_ms = now_ms();
       const std::string raw = turn_hash(salt, parent_hash, turn);
-      turn.node = KVASIR_TRY(insert_node(a.principal, turn, raw));
+      turn.node = KVASIR_TRY(insert_node(*db_, a.principal, turn, raw, limits_.max_turn_bytes));
       turn.hash = to_hex(raw);
       parent_hash = raw;
       parent = turn.node;
@@ -169,7 +170,7 @@ class SqliteSessionStore final : public SessionStore {
     r.title = title.empty() ? parent.title : std::string(title);
     r.head = node;
     r.parent_id = parent.id;
-    r.parent_turn = KVASIR_TRY(number_of(node));
+    r.parent_turn = KVASIR_TRY(number_of(*db_, node));
     return create(std::move(r));
   }
 
@@ -200,7 +201,7 @@ class SqliteSessionStore final : public SessionStore {
                        session.id,
                        std::string(name),
                        session.head,
-                       KVASIR_TRY(number_of(session.head)),
+                       KVASIR_TRY(number_of(*db_, session.head)),
                        now_ms()};
     auto row = KVASIR_TRY(
         db_->prepare("INSERT INTO checkpoints (id, session_id, name, node, created_at_ms) VALUES (?, ?, ?, ?, ?)"));
@@ -239,7 +240,7 @@ class SqliteSessionStore final : public SessionStore {
     KVASIR_TRY(get(principal, id));
     auto tx = KVASIR_TRY(begin());
     KVASIR_TRY(delete_where("DELETE FROM sessions WHERE id = ?", id));
-    const uint64_t bytes = KVASIR_TRY(delete_unreachable());
+    const uint64_t bytes = KVASIR_TRY(delete_unreachable(*db_));
     KVASIR_TRY(commit(tx));
     // secure_delete overwrites freed pages; the WAL still holds old ones until it is moved and truncated.
     KVASIR_TRY(db_->checkpoint_wal());
@@ -253,7 +254,7 @@ class SqliteSessionStore final : public SessionStore {
         "SELECT COUNT(*) FROM sessions WHERE ttl_seconds > 0 AND updated_at_ms + ttl_seconds * 1000 < ?", now)));
     KVASIR_TRY(
         delete_where("DELETE FROM sessions WHERE ttl_seconds > 0 AND updated_at_ms + ttl_seconds * 1000 < ?", now));
-    KVASIR_TRY(delete_unreachable());
+    KVASIR_TRY(delete_unreachable(*db_));
     KVASIR_TRY(commit(tx));
     KVASIR_TRY(db_->checkpoint_wal());
     return expired;
@@ -317,115 +318,11 @@ class SqliteSessionStore final : public SessionStore {
     return {};
   }
 
-  Result<void> insert(const SessionRecord& r) {
-    auto row =
-        KVASIR_TRY(db_->prepare("INSERT INTO sessions (id, principal, title, head, parent_id, parent_turn, overflow, "
-                                "ttl_seconds, created_at_ms, updated_at_ms, "
-                                "sequence, model, fingerprint) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, (SELECT "
-                                "COALESCE(MAX(sequence),0)+1 FROM sessions), ?, ?)"));
-    row.bind(r.id).bind(r.principal).bind(r.title);
-    r.head == 0 ? row.bind_null() : row.bind(r.head);
-    row.bind(r.parent_id)
-        .bind(static_cast<int64_t>(r.parent_turn))
-        .bind(r.overflow)
-        .bind(static_cast<int64_t>(r.ttl_seconds));
-    row.bind(r.created_at_ms).bind(r.updated_at_ms).bind(r.model).bind(r.fingerprint);
-    return row.run();
-  }
-
-  Result<TurnNode> insert_node(std::string_view principal, const Turn& t, const std::string& hash) {
-    const std::string tokens = tokens_to_bytes(t.tokens);
-    const auto bytes = tokens.size() + t.content.size() + t.message_json.size() + t.rendered.size();
-    if (bytes > limits_.max_turn_bytes) return Failure{Code::kTooLarge, "this turn is larger than the store takes"};
-    auto row = KVASIR_TRY(db_->prepare(
-        "INSERT INTO nodes (parent, principal, number, role, content, message_json, tokens, rendered, whole, "
-        "parameters_json, created_at_ms, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
-    t.parent == 0 ? row.bind_null() : row.bind(t.parent);
-    row.bind(principal)
-        .bind(static_cast<int64_t>(t.number))
-        .bind(t.role)
-        .bind(t.content)
-        .bind(t.message_json)
-        .bind_blob(tokens);
-    row.bind(t.rendered).bind(int64_t{t.whole}).bind(t.parameters_json).bind(t.created_at_ms).bind_blob(hash);
-    KVASIR_TRY(row.run());
-    return db_->last_insert_id();
-  }
-
-  Result<std::string> salt_of(std::string_view principal) {
-    auto row = KVASIR_TRY(db_->prepare("SELECT salt FROM salts WHERE principal = ?"));
-    row.bind(principal);
-    if (!KVASIR_TRY(row.step())) return std::string(kHashBytes, '\0');
-    return row.text(0);
-  }
-  Result<std::string> ensure_salt(std::string_view principal) {
-    auto add = KVASIR_TRY(db_->prepare("INSERT OR IGNORE INTO salts (principal, salt) VALUES (?, ?)"));
-    add.bind(principal).bind_blob(random_salt());
-    KVASIR_TRY(add.run());
-    return salt_of(principal);
-  }
-  Result<uint32_t> number_of(TurnNode node) {
-    if (node == 0) return 0U;
-    auto row = KVASIR_TRY(db_->prepare("SELECT number FROM nodes WHERE id = ?"));
-    row.bind(node);
-    if (!KVASIR_TRY(row.step())) return Failure{Code::kCorrupt, "a turn of this session is missing from the store"};
-    return static_cast<uint32_t>(row.integer(0));
-  }
-  Result<std::string> hash_of(TurnNode node) {
-    if (node == 0) return std::string();
-    auto row = KVASIR_TRY(db_->prepare("SELECT hash FROM nodes WHERE id = ?"));
-    row.bind(node);
-    if (!KVASIR_TRY(row.step())) return Failure{Code::kCorrupt, "a turn of this session is missing from the store"};
-    return row.text(0);
-  }
-
-  Result<uint64_t> delete_unreachable() {
-    constexpr const char* kReachable =
-        "WITH RECURSIVE reachable(id) AS (SELECT head FROM sessions WHERE head IS NOT NULL UNION SELECT node FROM "
-        "checkpoints WHERE node > 0 "
-        "UNION SELECT n.parent FROM nodes n JOIN reachable r ON n.id = r.id WHERE n.parent IS NOT NULL) ";
-    uint64_t bytes = 0;
-    {
-      auto sum = KVASIR_TRY(db_->prepare(
-          (std::string(kReachable) +
-           "SELECT COALESCE(SUM(LENGTH(CAST(content AS BLOB)) + LENGTH(tokens) + LENGTH(CAST(rendered AS BLOB)) + "
-           "LENGTH(CAST(message_json AS BLOB))), 0) FROM nodes WHERE id NOT IN (SELECT id FROM reachable)")
-              .c_str()));
-      KVASIR_TRY(sum.step());
-      bytes = static_cast<uint64_t>(sum.integer(0));
-    }
-    KVASIR_TRY(db_->execute("PRAGMA defer_foreign_keys=ON"));
-    auto gone = KVASIR_TRY(db_->prepare(
-        (std::string(kReachable) + "DELETE FROM nodes WHERE id NOT IN (SELECT id FROM reachable)").c_str()));
-    KVASIR_TRY(gone.run());
-    return bytes;
-  }
-
   std::optional<FolderLock> lock_;
   std::unique_ptr<Database> db_;
   SessionLimits limits_;
   std::string poisoned_;
 };
-
-Result<void> ensure_schema(Database& db) {
-  const int64_t version = KVASIR_TRY(db.scalar("PRAGMA user_version"));
-  const int64_t application = KVASIR_TRY(db.scalar("PRAGMA application_id"));
-  if (version == 0 && application == 0) {
-    auto tx = KVASIR_TRY(Transaction::begin(db));
-    KVASIR_TRY(db.execute(kSchema));
-    KVASIR_TRY(db.execute(("PRAGMA application_id=" + std::to_string(kApplicationId)).c_str()));
-    KVASIR_TRY(db.execute(("PRAGMA user_version=" + std::to_string(kFormatVersion)).c_str()));
-    return tx.commit();
-  }
-  if (application != kApplicationId)
-    return Failure{Code::kCorrupt, "meta.db is not a session store of kvasir; move it away"};
-  if (version > kFormatVersion) {
-    return Failure{Code::kUnsupported, "the session store was written by a newer kvasir (format " +
-                                           std::to_string(version) + ", this build knows " +
-                                           std::to_string(kFormatVersion) + "); nothing was changed"};
-  }
-  return {};
-}
 
 }  // namespace
 

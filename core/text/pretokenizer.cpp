@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/text/scanners.h"
+#include "core/text/scanners_sets.h"
 
 namespace kvasir::text {
 namespace {
