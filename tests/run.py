@@ -53,7 +53,8 @@ def catch_jobs(build, label, arguments):
         labels = facts.get("LABELS", [])
         if "soak" in labels and not arguments.soak:
             continue
-        jobs.append(Job(label + test["name"], test["command"], float(facts.get("TIMEOUT", 600)) * arguments.timeout_factor,
+        # ctest gives no command for a program that is not there: running its name says so as a failure.
+        jobs.append(Job(label + test["name"], test.get("command", [test["name"]]), float(facts.get("TIMEOUT", 600)) * arguments.timeout_factor,
                         "catch", alone="alone" in labels))
     return jobs
 
@@ -92,9 +93,12 @@ def run(job):
         command = list(job.command)
         command += ["-r", "xml", "-o", report_path] if job.kind == "catch" else [report_path]
         with open(output_path, "wb") as output:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                                       start_new_session=True, cwd=job.working_directory,
-                                       env={**os.environ, **job.environment})
+            try:
+                process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                                           start_new_session=True, cwd=job.working_directory,
+                                           env={**os.environ, **job.environment})
+            except OSError as error:
+                return 127, f"cannot be started (is it built?): {error}", ""
             try:
                 status = process.wait(job.timeout)
             except subprocess.TimeoutExpired:
