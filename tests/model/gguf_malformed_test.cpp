@@ -1,14 +1,13 @@
 // Hostile and odd GGUF files: each must end as its list says, soon and with a clear error (reliability.md D, G and V).
-#include <catch2/catch.hpp>
-
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <catch2/catch.hpp>
 #include <chrono>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
-
 #include <nlohmann/json.hpp>
 
 #include "backends/registry.h"
@@ -68,7 +67,9 @@ Error error_of(const TemporaryFolder& folder, const std::string& bytes) {
   return result.error();
 }
 
-bool mentions(const Error& error, std::string_view text) { return error.message.find(text) != std::string::npos; }
+bool mentions(const Error& error, std::string_view text) {
+  return error.message.find(text) != std::string::npos;
+}
 
 }  // namespace
 
@@ -131,7 +132,8 @@ TEST_CASE("lengths and counts are checked against the file before anything is al
   CHECK(mentions(error_of(folder, gguf(0, 1, huge)), "metadata key"));
   CHECK(mentions(error_of(folder, gguf(0, 1, key("a", 8, huge))), "past the end"));
   CHECK(mentions(error_of(folder, gguf(0, 1, key("a", 9, std::string("\x0a\0\0\0", 4) + huge))), "past the end"));
-  CHECK(mentions(error_of(folder, gguf(0, 1, key("a", 9, std::string("\x09\0\0\0\x01\0\0\0\0\0\0\0", 12)))), "not allowed"));
+  CHECK(mentions(error_of(folder, gguf(0, 1, key("a", 9, std::string("\x09\0\0\0\x01\0\0\0\0\0\0\0", 12)))),
+                 "not allowed"));
   CHECK(mentions(error_of(folder, gguf(0, 1, key("a", 13, "12345678"))), "type 13"));
   CHECK(mentions(error_of(folder, gguf(0, 1, key(std::string("a\0b", 3), 0, "1"))), "no text"));
   CHECK(mentions(error_of(folder, gguf(0, 1, key("\xff", 0, "1"))), "no text"));
@@ -153,8 +155,8 @@ TEST_CASE("65,536 useless keys cost linear time", "[gguf]") {
   const TemporaryFolder folder;
   std::string keys;
   for (int i = 0; i < 65'536; ++i) keys += key("useless.key." + std::to_string(i) + std::string(220, 'x'), 0, "1");
-  const auto begin = std::chrono::steady_clock::now();
+  const std::clock_t begin = std::clock();  // of this process: neighbours do not count
   const Error error = error_of(folder, gguf(0, 65'536, keys));
   CHECK(mentions(error, "general.architecture"));
-  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(2));
+  CHECK(std::clock() - begin < 20 * CLOCKS_PER_SEC);  // 0.1 s, under sanitizers 3 s; a scan per key: minutes
 }
