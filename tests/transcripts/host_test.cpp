@@ -137,8 +137,8 @@ TEST_CASE("a client that vanishes frees its slot") {
 }
 
 TEST_CASE("a call that nobody watches is limited even if its tool knows no time") {
+  bool loaded = false;  // outlives the host: the load ends, cancelled, when that goes
   HostFixture f({.load_time = milliseconds(200'000)});
-  bool loaded = false;
   f.host->preload([&](Result<void>) { loaded = true; });
   const auto connection = f.server.connect(f.host->mcp_service());
   connection->receive(
