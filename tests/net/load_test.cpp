@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "rpc/json.h"
+#include "tests/support/data.h"
 #include "tests/net/server_fixture.h"
 
 using namespace kvasir;
@@ -83,6 +84,14 @@ TEST_CASE("load: connections over the cap are refused with 503, and welcome once
 }
 
 TEST_CASE("load: without descriptors left the server waits, instead of spinning, and goes on") {
+  // UBSan's check of virtual tables opens a pipe to see whether memory can be read; without descriptors it takes every
+  // object for a broken one.
+#if defined(__has_feature)
+#if __has_feature(undefined_behavior_sanitizer)
+  test::report_skip("descriptor exhaustion under UBSan");
+  return;
+#endif
+#endif
   const ServerFixture server;
   rlimit usual{};
   REQUIRE(::getrlimit(RLIMIT_NOFILE, &usual) == 0);
