@@ -96,7 +96,7 @@ class Percent {
     }
     if (!value.is_number()) return bad_pattern(std::string("'%") + type + "' needs a number, not " + type_name(value));
     if (zeros) {
-      spec.fill = "0";
+      spec.fill.assign(1, '0');
       spec.align = '=';
     }
     spec.type = type == 'd' || type == 'i' || type == 'u' ? 'd' : type;
@@ -254,7 +254,7 @@ class Braces {
     if (at('0')) {
       if (spec.align == '\0') {
         spec.align = '=';
-        spec.fill = "0";
+        spec.fill.assign(1, '0');
       }
       ++i;
     }

@@ -9,16 +9,11 @@
 namespace kvasir::jinja {
 namespace {
 
-std::string shortened(std::string_view text) {
-  constexpr size_t kMax = 80;
-  if (text.size() <= kMax) return std::string(text);
-  size_t end = kMax;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) --end;
-  return std::string(text.substr(0, end)) + "...";
+std::string no_attribute(const Value& object, std::string_view name) {
+  return quoted(std::string(type_name(object)) + " object") + " has no attribute " + quoted(name);
 }
 
 }  // namespace
-
 Result<Value> Interpreter::evaluate(const Expression& expression, Scope* scope) {
   const Descent descent(frames_);
   KVASIR_TRY(check_frames(descent));
@@ -63,7 +58,7 @@ Result<Value> Interpreter::lookup(NameId name, Scope* scope) {
   }
   if (top_[name]) return *top_[name];
   if (input_[name]) return *input_[name];
-  return heap_.undefined("'" + shortened(template_.names.name(name)) + "' is undefined");
+  return heap_.undefined(quoted(template_.names.name(name)) + " is undefined");
 }
 
 Result<Value> Interpreter::evaluate_items(const ItemsExpression& expression, Scope* scope) {
@@ -238,7 +233,7 @@ Result<Value> Interpreter::apply_filter(std::string_view name, const Value& valu
   const Descent descent(frames_);  // map('map', ...) comes back here
   KVASIR_TRY(check_frames(descent));
   const auto function = find_filter(name);
-  if (function == nullptr) return error("there is no filter '" + shortened(name) + "'");
+  if (function == nullptr) return error("there is no filter " + quoted(name));
   return function(*this, value, arguments);
 }
 
@@ -246,7 +241,7 @@ Result<bool> Interpreter::apply_test(std::string_view name, const Value& value, 
   const Descent descent(frames_);
   KVASIR_TRY(check_frames(descent));
   const auto function = find_test(name);
-  if (function == nullptr) return error("there is no test '" + shortened(name) + "'");
+  if (function == nullptr) return error("there is no test " + quoted(name));
   return function(*this, value, arguments);
 }
 
@@ -257,7 +252,7 @@ Result<Value> Interpreter::attribute(const Value& object, std::string_view name)
     if (const Value* const found = object.dict().find(name)) return *found;
   }
   KVASIR_TRY(budget_.spend(1));
-  return heap_.undefined("'" + std::string(type_name(object)) + " object' has no attribute '" + shortened(name) + "'");
+  return heap_.undefined(no_attribute(object, name));
 }
 
 Result<Value> Interpreter::item(const Value& object, const Value& key) {
@@ -276,8 +271,7 @@ Result<Value> Interpreter::item(const Value& object, const Value& key) {
   }
   if (key.is_string()) {
     if (const auto member = KVASIR_TRY(find_member(*this, object, key.view()))) return *member;
-    return heap_.undefined("'" + std::string(type_name(object)) + " object' has no attribute '" +
-                           shortened(key.view()) + "'");
+    return heap_.undefined(no_attribute(object, key.view()));
   }
   const std::string shown = key.is_number() || key.is_none() ? std::string(KVASIR_TRY(to_text(*this, key)).view())
                                                              : std::string("of that kind");

@@ -6,6 +6,7 @@
 #include "core/text/jinja/library.h"
 #include "core/text/jinja/operators.h"
 #include "core/text/jinja/syntax.h"
+#include "core/text/jinja/unicode.h"
 
 namespace kvasir::jinja {
 namespace {
@@ -114,7 +115,7 @@ std::optional<Value> method(Interpreter& interpreter, std::span<const Entry<Nati
 std::optional<Value> refused(Interpreter& interpreter, std::span<const std::string_view> names, const Value& object,
                              std::string_view name) {
   if (std::find(names.begin(), names.end(), name) == names.end()) return std::nullopt;
-  return interpreter.heap().undefined("'" + std::string(name) + "' is refused: a chat template cannot change a " +
+  return interpreter.heap().undefined(quoted(name) + " is refused: a chat template cannot change a " +
                                       type_name(object));
 }
 

@@ -17,7 +17,7 @@ std::string describe(const Token& token) {
     case TokenKind::kPrintBegin:
     case TokenKind::kBlockEnd:
     case TokenKind::kPrintEnd:
-      return "'" + std::string(token.text) + "'";
+      return quoted(token.text);
     case TokenKind::kString:
       return "a string";
     case TokenKind::kInteger:
@@ -25,7 +25,7 @@ std::string describe(const Token& token) {
       return "the number " + std::string(token.text.substr(0, 40));
     case TokenKind::kName:
     case TokenKind::kOperator:
-      return "'" + std::string(token.text.substr(0, 40)) + "'";
+      return quoted(token.text);
     case TokenKind::kEnd:
       return "the end of the template";
   }
@@ -63,12 +63,12 @@ bool Parser::skip_name(std::string_view name) {
 }
 
 Result<void> Parser::expect_operator(std::string_view op) {
-  if (!skip_operator(op)) return expected("'" + std::string(op) + "'");
+  if (!skip_operator(op)) return expected(quoted(op));
   return {};
 }
 
 Result<void> Parser::expect_name(std::string_view name) {
-  if (!skip_name(name)) return expected("'" + std::string(name) + "'");
+  if (!skip_name(name)) return expected(quoted(name));
   return {};
 }
 
@@ -328,7 +328,7 @@ Result<std::unique_ptr<Statement>> Parser::generation_statement() {
 }
 
 Result<std::unique_ptr<Statement>> Parser::jump_statement(StatementKind kind) {
-  if (loops_ == 0) return fail("'" + std::string(current().text) + "' stands outside of a loop", line());
+  if (loops_ == 0) return fail(quoted(current().text) + " stands outside of a loop", line());
   auto node = std::make_unique<JumpStatement>(kind, line());
   advance();
   return Result<std::unique_ptr<Statement>>(std::move(node));

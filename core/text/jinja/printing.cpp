@@ -277,7 +277,9 @@ class JsonWriter {
     if (!name.is_none() && !name.is_number()) {
       return Interpreter::error(std::string("tojson: a ") + type_name(name) + " cannot be a key in JSON");
     }
-    return out_.append("\"" + scalar_json(name) + "\"", !name.tainted());
+    std::string quoted_name(1, '"');
+    quoted_name.append(scalar_json(name)).push_back('"');
+    return out_.append(quoted_name, !name.tainted());
   }
 
   Interpreter& interpreter_;

@@ -114,6 +114,16 @@ void append_utf8(std::string& out, char32_t c) {
   }
 }
 
+std::string quoted(std::string_view text) {
+  constexpr size_t kMax = 80;
+  const bool whole = text.size() <= kMax;
+  std::string out(1, '\'');
+  out.append(text.substr(0, whole ? text.size() : previous_offset(text, kMax)));
+  if (!whole) out.append("...");
+  out.push_back('\'');
+  return out;
+}
+
 size_t count_code_points(std::string_view bytes) noexcept {
   size_t count = 0;
   for (const char c : bytes) count += is_continuation(c) ? 0 : 1;

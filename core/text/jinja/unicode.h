@@ -17,6 +17,8 @@ char32_t next_code_point(std::string_view bytes, size_t& offset) noexcept;
 /// Offset of the code point that ends before `offset`. Requires offset > 0.
 size_t previous_offset(std::string_view bytes, size_t offset) noexcept;
 void append_utf8(std::string& out, char32_t code_point);
+/// In single quotes, for a message; cut to some 80 bytes.
+std::string quoted(std::string_view text);
 size_t count_code_points(std::string_view bytes) noexcept;
 
 /// As Python's str.isspace for one character.
