@@ -31,7 +31,8 @@ inline constexpr uint32_t kPageTokens = 64;  ///< KV rows per page, everywhere
 // ---------------------------------------------------------------------------------------------------- options, identity
 
 enum class KvType : uint8_t { kF16, kQ8_0, kF32 };
-enum class Activations : uint8_t { kAuto, kF32 };  ///< kAuto: s8 per row per 32 values for integer weights, else exact
+enum class Activations : uint8_t { kAuto, kF32 };  ///< kAuto: s8 per row per 32 values for integer weights, bf16 for
+                                                   ///< bf16 weights where the machine multiplies these, else exact
 
 struct BackendOptions {
   uint32_t threads = 0;                        ///< 0: physical cores within the CPU quota
@@ -255,6 +256,11 @@ class Stream {
   /// Starts a step on `layout`, whose sequences' pages belong to `pool`. Frees what alloc() gave out before.
   virtual void begin(const StepLayout& layout, KvPool* pool) noexcept = 0;
   virtual Mat alloc(uint32_t rows, uint32_t cols) noexcept = 0;
+  /// A place in the arena for release(), so that layers can use the same memory one after another.
+  virtual size_t mark() noexcept { return 0; }
+  /// What was allocated since `mark` is named by no op recorded from here on: later alloc() calls may use its memory
+  /// again (ops stay in order). Default: nothing is given back before the next begin().
+  virtual void release(size_t mark) noexcept { (void)mark; }
   /// Runs everything recorded and waits. The only sync point; reports the first error since begin().
   virtual Result<void> finish() noexcept = 0;
   /// Copies x to host memory at `into` (x.rows * x.cols floats) before finish() returns.

@@ -12,9 +12,13 @@ namespace kvasir::cpu {
 
 class Arena {
  public:
-  void reset() noexcept {
-    chunk_ = 0;
-    used_ = 0;
+  void reset() noexcept { rewind(0); }
+  /// The place of the next take(). Places are ordered.
+  uint64_t place() const noexcept { return uint64_t{chunk_} << 40U | used_; }
+  /// Forgets everything taken since `place` was the place.
+  void rewind(uint64_t place) noexcept {
+    chunk_ = static_cast<size_t>(place >> 40U);
+    used_ = place & ((uint64_t{1} << 40U) - 1);
   }
   /// 64-byte aligned, not cleared; null when memory is out. Addresses stay valid until reset().
   uint8_t* take(uint64_t bytes) noexcept {

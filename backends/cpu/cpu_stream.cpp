@@ -21,6 +21,7 @@ CpuStream::CpuStream(const KernelTable& kernels, Team& team, Activations activat
 
 void CpuStream::begin(const StepLayout& layout, KvPool* pool) noexcept {
   arena_.reset();
+  matrices_.reset();
   if (packed_.size() > 1) packed_.erase(packed_.begin(), packed_.end() - 1);
   ops_.clear();
   pending_reads_.clear();
@@ -46,7 +47,9 @@ void CpuStream::begin(const StepLayout& layout, KvPool* pool) noexcept {
 Mat CpuStream::alloc(uint32_t rows, uint32_t cols) noexcept {
   size_t stride = (size_t{cols} + 15) / 16 * 16;
   if (stride % 1024 == 0 && rows > 1) stride += 16;  // rows 4 KiB apart would share cache sets
-  return {take<float>(rows * stride), rows, cols, stride};
+  auto* data = reinterpret_cast<float*>(matrices_.take(rows * stride * sizeof(float)));
+  if (data == nullptr) fail(Code::kTooLarge, "out of memory for activations");
+  return {data, rows, cols, stride};
 }
 
 void CpuStream::fail(Code code, const char* message) noexcept {

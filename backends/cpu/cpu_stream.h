@@ -40,6 +40,7 @@ struct PackedRows {
   int8_t* q = nullptr;
   float* aux[kAuxKinds] = {};
   float* f = nullptr;
+  uint16_t* h = nullptr;
 };
 
 /// Splits of one query tile that several threads compute; the last of them merges, in order.
@@ -70,6 +71,8 @@ class CpuStream final : public Stream {
 
   void begin(const StepLayout& layout, KvPool* pool) noexcept override;
   Mat alloc(uint32_t rows, uint32_t cols) noexcept override;
+  size_t mark() noexcept override { return matrices_.place(); }
+  void release(size_t mark) noexcept override { matrices_.rewind(mark); }
   Result<void> finish() noexcept override;
   void download(std::span<float> into, Mat x) noexcept override;
   void upload(Mat y, std::span<const float> from) noexcept override;
@@ -173,7 +176,8 @@ class CpuStream final : public Stream {
   const StepLayout* layout_ = nullptr;
   CpuKvPool* pool_ = nullptr;
   const uint32_t* positions_ = nullptr;  // [rows] rope position
-  Arena arena_;
+  Arena arena_;     // arguments, cursors, small tables: until the next begin()
+  Arena matrices_;  // what alloc() gives out; ordering by address sees the reuse after release()
   std::vector<Op> ops_;
   std::vector<Span> pending_reads_, pending_writes_;  // since the last barrier
   std::vector<Span> reads_, writes_;                   // of the op being recorded, where it has many
@@ -201,6 +205,7 @@ struct PackPlan {
   uint32_t k = 0;
   uint32_t kinds = 0;  ///< bit per Aux
   bool exact = false;  ///< f32 copies are wanted
+  bool half = false;   ///< bf16 copies are wanted
 };
 /// Bytes for `rows` packed rows, and the pointers into them.
 uint64_t packed_bytes(const PackPlan& plan, uint64_t rows) noexcept;
@@ -209,7 +214,10 @@ PackedRows packed_at(const PackPlan& plan, uint64_t rows, uint8_t* memory) noexc
 void pack_row(const KernelTable& kernels, const PackPlan& plan, const PackedRows& to, uint64_t first, uint32_t columns,
               uint32_t column, const float* x) noexcept;
 /// Adds what a weight's format needs.
-void plan_for(const CpuWeight& weight, bool exact, PackPlan& plan) noexcept;
+void plan_for(const KernelTable& kernels, const CpuWeight& weight, bool exact, PackPlan& plan) noexcept;
+/// Points `args` at the copy of the rows that `weight` wants, from packed row `first` on, and multiplies.
+void multiply_panels(const KernelTable& kernels, const PackPlan& plan, const PackedRows& packed, uint64_t first, const CpuWeight& weight,
+                     bool exact, LinearArgs args, uint64_t panel_begin, uint64_t panel_end, uint32_t tile_begin, uint32_t tile_end) noexcept;
 inline uint32_t tile_count(uint32_t columns, uint32_t tile_columns) noexcept { return (columns + tile_columns - 1) / tile_columns; }
 
 }  // namespace kvasir::cpu

@@ -16,6 +16,7 @@ extern const KernelTable kAvx2Kernels;
 extern const KernelTable kAvxVnniKernels;
 extern const KernelTable kAvx512Kernels;
 extern const KernelTable kAvx512VnniKernels;
+extern const KernelTable kAvx512Bf16Kernels;
 #endif
 
 namespace {
@@ -28,7 +29,7 @@ struct Variant {
   const char* name;
   int score;
   const KernelTable* table;
-  const KernelTable* below;  ///< for entries that `table` lacks; null: it has all
+  std::array<const KernelTable*, 2> below;  ///< for entries that `table` lacks, in this order
   bool CpuFeatures::*needs;  ///< null: runs everywhere
   const char* needed;        ///< for people
   uint32_t numerics_version; ///< bump when any kernel of the table changes its bits; tests/kernels pins a digest
@@ -36,12 +37,14 @@ struct Variant {
 
 constexpr std::array kVariants = {
 #if defined(__x86_64__)
-    Variant{"cpu-avx512-vnni", 50, &kAvx512VnniKernels, &kAvx512Kernels, &CpuFeatures::avx512_vnni, "AVX-512 F/BW/VL/DQ and VNNI", 1},
-    Variant{"cpu-avx512", 40, &kAvx512Kernels, nullptr, &CpuFeatures::avx512, "AVX-512 F/BW/VL/DQ", 1},
-    Variant{"cpu-avxvnni", 30, &kAvxVnniKernels, &kAvx2Kernels, &CpuFeatures::avx_vnni, "AVX2, FMA, F16C and AVX-VNNI", 1},
-    Variant{"cpu-avx2", 20, &kAvx2Kernels, nullptr, &CpuFeatures::avx2, "AVX2, FMA and F16C", 1},
+    Variant{"cpu-avx512-bf16", 60, &kAvx512Bf16Kernels, {&kAvx512VnniKernels, &kAvx512Kernels}, &CpuFeatures::avx512_bf16,
+            "AVX-512 F/BW/VL/DQ, VNNI and BF16", 1},
+    Variant{"cpu-avx512-vnni", 50, &kAvx512VnniKernels, {&kAvx512Kernels}, &CpuFeatures::avx512_vnni, "AVX-512 F/BW/VL/DQ and VNNI", 1},
+    Variant{"cpu-avx512", 40, &kAvx512Kernels, {}, &CpuFeatures::avx512, "AVX-512 F/BW/VL/DQ", 1},
+    Variant{"cpu-avxvnni", 30, &kAvxVnniKernels, {&kAvx2Kernels}, &CpuFeatures::avx_vnni, "AVX2, FMA, F16C and AVX-VNNI", 1},
+    Variant{"cpu-avx2", 20, &kAvx2Kernels, {}, &CpuFeatures::avx2, "AVX2, FMA and F16C", 1},
 #endif
-    Variant{"cpu-scalar", 10, &kScalarKernels, nullptr, nullptr, "any CPU", 1},
+    Variant{"cpu-scalar", 10, &kScalarKernels, {}, nullptr, "any CPU", 1},
 };
 
 bool usable(const Variant& variant, const CpuFeatures& features) { return variant.needs == nullptr || features.*variant.needs; }
@@ -53,12 +56,14 @@ void fill(Entry& entry, Entry below) {
 
 KernelTable complete(const Variant& variant) {
   KernelTable t = *variant.table;
-  if (variant.below == nullptr) return t;
-  const KernelTable& b = *variant.below;
-  fill(t.linear, b.linear), fill(t.decode_row, b.decode_row), fill(t.quantize_row, b.quantize_row), fill(t.norm, b.norm);
-  fill(t.gated, b.gated), fill(t.activate, b.activate), fill(t.add, b.add), fill(t.multiply, b.multiply);
-  fill(t.scale, b.scale), fill(t.soft_cap, b.soft_cap), fill(t.rope, b.rope), fill(t.store_kv, b.store_kv);
-  fill(t.attention, b.attention), fill(t.attention_merge, b.attention_merge);
+  for (const KernelTable* below : variant.below) {
+    if (below == nullptr) continue;
+    const KernelTable& b = *below;
+    fill(t.linear, b.linear), fill(t.decode_row, b.decode_row), fill(t.quantize_row, b.quantize_row), fill(t.norm, b.norm);
+    fill(t.gated, b.gated), fill(t.activate, b.activate), fill(t.add, b.add), fill(t.multiply, b.multiply);
+    fill(t.scale, b.scale), fill(t.soft_cap, b.soft_cap), fill(t.rope, b.rope), fill(t.store_kv, b.store_kv);
+    fill(t.attention, b.attention), fill(t.attention_merge, b.attention_merge);
+  }
   return t;
 }
 

@@ -21,6 +21,9 @@ constexpr std::array<FormatInfo, kFormatCount> kFormats = {{
     {TensorType::kQ4_K, 256, 144, 2368, Aux::kMin},
     {TensorType::kQ5_K, 256, 176, 2880, Aux::kMin},
     {TensorType::kQ6_K, 256, 210, 3360, Aux::kZero32x16},
+    {TensorType::kIQ4_NL, 32, 18, 288, Aux::kZero128},
+    {TensorType::kIQ4_XS, 256, 136, 2208, Aux::kZero128},
+    {TensorType::kMXFP4, 32, 17, 272, Aux::kZero12},
 }};
 
 uint64_t round_up(uint64_t value, uint64_t unit) noexcept { return (value + unit - 1) / unit * unit; }

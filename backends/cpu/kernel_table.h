@@ -18,14 +18,15 @@ constexpr uint32_t kSplitPages = 8;  ///< attention works through KV in splits o
 /// Packed weight formats, in the order of kFormats in format.h.
 enum class Format : uint8_t {
   kF32, kF16, kBF16, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ2_K, kQ3_K, kQ4_K, kQ5_K, kQ6_K,
+  kIQ4_NL, kIQ4_XS, kMXFP4,
 };
-constexpr uint32_t kFormatCount = 13;
+constexpr uint32_t kFormatCount = 16;
 
 /// What an integer format needs of the activations beside their 8-bit values, per block of 32 and column:
 /// the scale, then either -z * sum (integer, the folded zero point z) or scale * sum (for formats with minima);
 /// "x16": one sum for each half of 16 values.
-enum class Aux : uint8_t { kZero8, kZero16, kZero128, kMin, kZero4x16, kZero32x16, kMinx16, kNone };
-constexpr uint32_t kAuxKinds = 7;
+enum class Aux : uint8_t { kZero8, kZero12, kZero16, kZero128, kMin, kZero4x16, kZero32x16, kMinx16, kNone };
+constexpr uint32_t kAuxKinds = 8;
 constexpr uint32_t aux_width(uint32_t kind) { return kind < static_cast<uint32_t>(Aux::kZero4x16) ? 2 : 3; }
 
 /// y[columns, m] = scale * (x w^T + bias) (+ y) for a range of panels and tiles.
@@ -38,6 +39,7 @@ struct LinearArgs {
   const int8_t* q = nullptr;        ///< [tile][k / 4][column][4], or null: use f
   const float* aux = nullptr;       ///< [tile][k / 32][scale | sum (| sum)][column]
   const float* f = nullptr;         ///< [tile][k rounded up to 2][column]
+  const uint16_t* h = nullptr;      ///< linear_bf16: [tile][k / 2 rounded up][column][2]
   float* y = nullptr;
   uint64_t y_stride = 0;
   const float* bias = nullptr;
@@ -120,6 +122,9 @@ struct KernelTable {
   uint32_t tile_columns = 0;
   void (*linear)(const LinearArgs&, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin,
                  uint32_t tile_end) = nullptr;
+  /// bf16 weights times bf16 activations; null in tables without such instructions (nothing stands in for it).
+  void (*linear_bf16)(const LinearArgs&, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin,
+                      uint32_t tile_end) = nullptr;
   /// Dequantises row `row` of a panel into out[k], bit for bit what ggml's scalar decoder gives.
   void (*decode_row)(Format, const uint8_t* panel, uint32_t row, uint32_t k, float* out) = nullptr;
   void (*quantize_row)(const QuantizeArgs&) = nullptr;

@@ -90,6 +90,16 @@ void take_q6_k(const uint8_t* p, RowBlock& out) noexcept {
   take_half(p + 208, out.d);
 }
 
+void take_iq4_xs(const uint8_t* p, RowBlock& out) noexcept {
+  take_half(p, out.d);
+  const unsigned high = p[2] | static_cast<unsigned>(p[3]) << 8U;
+  for (uint32_t j = 0; j < 8; ++j) {
+    const unsigned low = p[4 + j / 2] >> (4 * (j % 2)) & 15U;
+    out.scales[j] = narrow((low | (high >> (2 * j) & 3U) << 4U) - 32U);  // two's complement
+    nibbles_32(p + 8 + 16 * j, out.q.data() + 32 * j);
+  }
+}
+
 void take_row_block(Format format, const uint8_t* p, RowBlock& out) noexcept {
   switch (format) {
     case Format::kQ4_0:
@@ -122,6 +132,15 @@ void take_row_block(Format format, const uint8_t* p, RowBlock& out) noexcept {
       }
       return;
     case Format::kQ6_K: return take_q6_k(p, out);
+    case Format::kIQ4_NL:
+      take_half(p, out.d);
+      nibbles_32(p + 2, out.q.data());
+      return;
+    case Format::kIQ4_XS: return take_iq4_xs(p, out);
+    case Format::kMXFP4:
+      out.scales[0] = p[0];  // an exponent
+      nibbles_32(p + 1, out.q.data());
+      return;
     case Format::kF32:
     case Format::kF16:
     case Format::kBF16: return;
@@ -175,6 +194,9 @@ void put_planes(Format format, const Vectors& v, uint32_t b, uint8_t* out) noexc
     case Format::kQ4_K: return put_nibbles(v, out + 320 + 256 * b);
     case Format::kQ5_K: return put_bits(v, 4, out + 320 + 320 * b), put_nibbles(v, out + 384 + 320 * b);
     case Format::kQ6_K: return put_nibbles(v, out + 288 + 384 * b), put_pairs(v, 4, out + 544 + 384 * b);
+    case Format::kIQ4_NL: return put_nibbles(v, out + 32);
+    case Format::kIQ4_XS: return put_nibbles(v, out + 160 + 256 * b);
+    case Format::kMXFP4: return put_nibbles(v, out + 16);
     case Format::kF32:
     case Format::kF16:
     case Format::kBF16: return;
@@ -187,11 +209,18 @@ void put_scales(Format format, const std::array<RowBlock, kPanelRows>& rows, uin
   const bool k4 = format == Format::kQ4_K || format == Format::kQ5_K;
   const bool k16 = format == Format::kQ2_K || format == Format::kQ3_K || format == Format::kQ6_K;
   uint8_t* scales = out + (has_m ? 64 : 32);
+  if (format == Format::kMXFP4) {
+    for (uint32_t r = 0; r < kPanelRows; ++r) out[r] = rows[r].scales[0];
+    return;
+  }
   for (uint32_t r = 0; r < kPanelRows; ++r) {
     std::memcpy(out + 2 * r, rows[r].d.data(), 2);
     if (has_m) std::memcpy(out + 32 + 2 * r, rows[r].m.data(), 2);
     if (k16) {
       for (uint32_t s = 0; s < 16; ++s) scales[16 * s + r] = rows[r].scales[s];
+    }
+    if (format == Format::kIQ4_XS) {
+      for (uint32_t s = 0; s < 8; ++s) scales[16 * s + r] = rows[r].scales[s];
     }
     if (k4) {
       for (uint32_t s = 0; s < 8; ++s) {

@@ -2,6 +2,7 @@
 // weights x tiles are multiplied. With one tile (decode, small batches) every thread packs for itself, which is cheaper
 // than a barrier; else tiles are packed by all threads and a barrier follows.
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "backends/cpu/cpu_stream.h"
@@ -13,6 +14,13 @@ namespace {
 constexpr uint64_t kBlockBytes = uint64_t{384} << 10;  // packed activations that stay in L2 over all panels
 
 uint64_t round_up(uint64_t value, uint64_t unit) noexcept { return (value + unit - 1) / unit * unit; }
+
+/// Nearest, ties to even; NaN stays NaN.
+uint16_t round_bf16(float value) noexcept {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7FFFFFFFU) > 0x7F800000U) return static_cast<uint16_t>(bits >> 16U | 0x40U);
+  return static_cast<uint16_t>((bits + 0x7FFFU + (bits >> 16U & 1U)) >> 16U);
+}
 
 struct Part {
   const CpuWeight* weight;
@@ -27,6 +35,7 @@ struct LinearOp {
   RowSource source;
   NormArgs norm;      // kNorm
   PackPlan plan;
+  bool exact;         // Activations::kF32
   const Part* parts;
   uint32_t part_count;
   uint32_t rows, tiles, tiles_per_block;
@@ -77,27 +86,18 @@ void run_panels(const LinearOp& op, const OpContext& context, const PackedRows& 
     const uint64_t first = std::max(begin, part.first_panel);
     const uint64_t last = std::min(end, part.first_panel + part.weight->panels());
     if (first >= last) continue;
-    const Aux aux = format_info(part.weight->format()).aux;
-    const bool exact = aux == Aux::kNone || packed.aux[static_cast<uint32_t>(aux)] == nullptr;
     LinearArgs args;
-    args.format = part.weight->format();
     args.panels = part.weight->panel(0, 0);
-    args.panel_bytes = part.weight->panel_bytes();
-    args.k = op.plan.k;
-    args.m = static_cast<uint32_t>(part.weight->rows());
     args.columns = op.rows;
     args.tiles = op.tiles;
-    args.q = exact ? nullptr : packed.q;
-    args.aux = exact ? nullptr : packed.aux[static_cast<uint32_t>(aux)];
-    args.f = exact ? packed.f : nullptr;
     args.y = part.y.data;
     args.y_stride = part.y.stride;
     args.bias = part.bias;
     args.scale = part.scale;
     args.accumulate = part.accumulate;
     args.scratch = context.scratch;
-    context.kernels.linear(args, static_cast<uint32_t>(first - part.first_panel), static_cast<uint32_t>(last - part.first_panel),
-                           tile_begin, tile_end);
+    multiply_panels(context.kernels, op.plan, packed, 0, *part.weight, op.exact, args, first - part.first_panel, last - part.first_panel,
+                    tile_begin, tile_end);
   }
 }
 
@@ -136,10 +136,36 @@ struct MultiplyArgs {
 
 }  // namespace
 
-void plan_for(const CpuWeight& weight, bool exact, PackPlan& plan) noexcept {
+void plan_for(const KernelTable& kernels, const CpuWeight& weight, bool exact, PackPlan& plan) noexcept {
   const Aux aux = format_info(weight.format()).aux;
-  if (exact || aux == Aux::kNone) plan.exact = true;
-  else plan.kinds |= 1U << static_cast<uint32_t>(aux);
+  if (exact) plan.exact = true;
+  else if (aux != Aux::kNone) plan.kinds |= 1U << static_cast<uint32_t>(aux);
+  else if (weight.format() == Format::kBF16 && kernels.linear_bf16 != nullptr) plan.half = true;
+  else plan.exact = true;
+}
+
+void multiply_panels(const KernelTable& kernels, const PackPlan& plan, const PackedRows& packed, uint64_t first, const CpuWeight& weight,
+                     bool exact, LinearArgs args, uint64_t panel_begin, uint64_t panel_end, uint32_t tile_begin, uint32_t tile_end) noexcept {
+  args.format = weight.format();
+  args.panel_bytes = weight.panel_bytes();
+  args.k = plan.k;
+  args.m = static_cast<uint32_t>(weight.rows());
+  PackPlan own{.k = plan.k};
+  plan_for(kernels, weight, exact, own);
+  const auto begin = static_cast<uint32_t>(panel_begin);
+  const auto end = static_cast<uint32_t>(panel_end);
+  if (own.half) {
+    args.h = packed.h + first * round_up(plan.k, 2);
+    return kernels.linear_bf16(args, begin, end, tile_begin, tile_end);
+  }
+  if (own.exact) {
+    args.f = packed.f + first * round_up(plan.k, 2);
+  } else {
+    const auto kind = static_cast<uint32_t>(format_info(weight.format()).aux);
+    args.q = packed.q + first * plan.k;
+    args.aux = packed.aux[kind] + first * (plan.k / 32) * aux_width(kind);
+  }
+  kernels.linear(args, begin, end, tile_begin, tile_end);
 }
 
 uint64_t packed_bytes(const PackPlan& plan, uint64_t rows) noexcept {
@@ -149,6 +175,7 @@ uint64_t packed_bytes(const PackPlan& plan, uint64_t rows) noexcept {
     if ((plan.kinds >> kind & 1U) != 0) bytes += round_up(rows * (plan.k / 32) * aux_width(kind) * sizeof(float), 64);
   }
   if (plan.exact) bytes += round_up(rows * round_up(plan.k, 2) * sizeof(float), 64);
+  if (plan.half) bytes += round_up(rows * round_up(plan.k, 2) * sizeof(uint16_t), 64);
   return bytes;
 }
 
@@ -165,6 +192,7 @@ PackedRows packed_at(const PackPlan& plan, uint64_t rows, uint8_t* memory) noexc
     out.aux[kind] = reinterpret_cast<float*>(carve(rows * (plan.k / 32) * aux_width(kind) * sizeof(float)));
   }
   if (plan.exact) out.f = reinterpret_cast<float*>(carve(rows * round_up(plan.k, 2) * sizeof(float)));
+  if (plan.half) out.h = reinterpret_cast<uint16_t*>(carve(rows * round_up(plan.k, 2) * sizeof(uint16_t)));
   return out;
 }
 
@@ -188,6 +216,13 @@ void pack_row(const KernelTable& kernels, const PackPlan& plan, const PackedRows
     for (uint64_t i = 0; i < plan.k; ++i) f[i * columns] = x[i];
     if (k_even != plan.k) f[plan.k * columns] = 0.0F;
   }
+  if (plan.half) {
+    uint16_t* h = to.h + first * round_up(plan.k, 2) + 2 * column;
+    for (uint64_t i = 0; i < plan.k; i += 2) {
+      h[i * columns] = round_bf16(x[i]);
+      h[i * columns + 1] = i + 1 < plan.k ? round_bf16(x[i + 1]) : uint16_t{0};
+    }
+  }
 }
 
 void CpuStream::record_linear(std::span<const LinearSpec> parts, const RowSource& source) noexcept {
@@ -196,6 +231,7 @@ void CpuStream::record_linear(std::span<const LinearSpec> parts, const RowSource
   op.source = source;
   op.rows = source.x.rows;
   op.plan.k = source.x.cols;
+  op.exact = exact_;
   auto* kept = take<Part>(parts.size());
   if (kept == nullptr) return;
   std::vector<Span>& reads = reads_;
@@ -213,7 +249,7 @@ void CpuStream::record_linear(std::span<const LinearSpec> parts, const RowSource
     if (part.bias != nullptr && !require(part.bias->rows() * part.bias->cols() == weight.rows(), "linear: bias has another size")) return;
     kept[i] = {&weight, part.y, values_or_null(part.bias), part.scale, part.accumulate, op.panels};
     op.panels += weight.panels();
-    plan_for(weight, exact_, op.plan);
+    plan_for(kernels_, weight, exact_, op.plan);
     op.kernel_scratch = std::max(op.kernel_scratch, round_up(linear_scratch_bytes(weight.format(), op.plan.k, exact_), 64));
     if (part.accumulate) reads.push_back(span_of(part.y));
     writes.push_back(span_of(part.y));

@@ -21,6 +21,7 @@ struct MoeOp {
   MoeSpec spec;
   Mat y, x, logits;
   uint32_t tile_columns;
+  bool exact;               // Activations::kF32
   uint32_t* chosen;         // [rows][top_k]
   float* weights;           // [rows][top_k]
   Assignment* sorted;       // [rows * top_k] by expert
@@ -197,13 +198,7 @@ struct ExpertLinearArgs {
     const MoeOp& op = *a.op;
     const PackPlan& plan = a.middle ? op.plan_mid : op.plan_in;
     const PackedRows packed = packed_at(plan, op.pairs(), a.middle ? op.packed_mid : op.packed_in);
-    const Aux aux = format_info(a.weight->format()).aux;
-    const bool exact = packed.q == nullptr || aux == Aux::kNone || packed.aux[static_cast<uint32_t>(aux)] == nullptr;
     LinearArgs args;
-    args.format = a.weight->format();
-    args.panel_bytes = a.weight->panel_bytes();
-    args.k = plan.k;
-    args.m = static_cast<uint32_t>(a.weight->rows());
     args.y_stride = a.y.stride;
     args.scratch = context.scratch;
     const uint64_t panels = a.weight->panels();
@@ -213,13 +208,10 @@ struct ExpertLinearArgs {
       if (args.columns == 0) continue;
       args.tiles = tile_count(args.columns, op.tile_columns);
       args.panels = a.weight->panel(e, 0);
-      args.q = exact ? nullptr : packed.q + begin * plan.k;
-      args.aux = exact ? nullptr : packed.aux[static_cast<uint32_t>(aux)] + begin * (plan.k / 32) * aux_width(static_cast<uint32_t>(aux));
-      args.f = exact ? packed.f + begin * ((plan.k + 1) / 2 * 2) : nullptr;
       args.y = row_of(a.y, begin);
-      args.bias = a.bias == nullptr ? nullptr : a.bias->values() + uint64_t{e} * args.m;
-      context.kernels.linear(args, static_cast<uint32_t>(context.worker.begin(panels)), static_cast<uint32_t>(context.worker.end(panels)), 0,
-                             args.tiles);
+      args.bias = a.bias == nullptr ? nullptr : a.bias->values(e);
+      multiply_panels(context.kernels, plan, packed, begin, *a.weight, op.exact, args, context.worker.begin(panels), context.worker.end(panels), 0,
+                      args.tiles);
     }
   }
 };
@@ -288,6 +280,7 @@ void CpuStream::moe(Mat y, Mat x, const MoeSpec& spec) noexcept {
   op.y = y;
   op.x = x;
   op.tile_columns = kernels_.tile_columns;
+  op.exact = exact_;
   op.logits = alloc(x.rows, spec.experts);
   const LinearSpec router{.y = op.logits, .weight = spec.gate_inp, .bias = spec.gate_inp_bias};
   linear(std::span(&router, 1), x);
@@ -305,9 +298,9 @@ void CpuStream::moe(Mat y, Mat x, const MoeSpec& spec) noexcept {
   op.plan_in.k = x.cols;
   op.plan_mid.k = f;
   for (const Weight* w : {spec.gate, spec.up}) {
-    if (w != nullptr) plan_for(cpu_weight(*w), exact_, op.plan_in);
+    if (w != nullptr) plan_for(kernels_, cpu_weight(*w), exact_, op.plan_in);
   }
-  plan_for(cpu_weight(*spec.down), exact_, op.plan_mid);
+  plan_for(kernels_, cpu_weight(*spec.down), exact_, op.plan_mid);
   op.packed_in = take<uint8_t>(packed_bytes(op.plan_in, pairs));
   op.packed_mid = take<uint8_t>(packed_bytes(op.plan_mid, pairs));
   auto* place = take<uint32_t>(pairs);

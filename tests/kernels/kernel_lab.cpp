@@ -42,7 +42,9 @@ ScaleFields scale_fields(TensorType type) {
     case TensorType::kQ3_K: return {{108}, 0.0012F};
     case TensorType::kQ4_K:
     case TensorType::kQ5_K: return {{0, 2}, 0.0003F};
-    case TensorType::kQ6_K: return {{208}, 0.0001F};
+    case TensorType::kQ6_K: return {{208}, 0.00013F};
+    case TensorType::kIQ4_NL: return {{0}, 0.0007F};
+    case TensorType::kIQ4_XS: return {{0}, 0.00013F};
     default: return {};
   }
 }
@@ -51,7 +53,8 @@ ScaleFields scale_fields(TensorType type) {
 
 const std::vector<TensorType> kPackedTypes = {
     TensorType::kF32,  TensorType::kF16,  TensorType::kBF16, TensorType::kQ4_0, TensorType::kQ4_1, TensorType::kQ5_0, TensorType::kQ5_1,
-    TensorType::kQ8_0, TensorType::kQ2_K, TensorType::kQ3_K, TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K};
+    TensorType::kQ8_0, TensorType::kQ2_K, TensorType::kQ3_K, TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K,
+    TensorType::kIQ4_NL, TensorType::kIQ4_XS, TensorType::kMXFP4};
 
 uint32_t Noise::bits() {
   state_ ^= state_ << 13U;
@@ -85,6 +88,9 @@ std::vector<std::byte> random_tensor(TensorType type, uint64_t rows, uint64_t co
     return out;
   }
   for (std::byte& b : out) b = static_cast<std::byte>(noise.bits());
+  if (type == TensorType::kMXFP4) {
+    for (uint64_t i = 0; i < blocks; ++i) out[i * info->block_bytes] = static_cast<std::byte>(120 + noise.bits() % 3);
+  }
   const ScaleFields fields = scale_fields(type);
   for (uint64_t i = 0; i < blocks; ++i) {
     for (const uint32_t offset : fields.offsets) {

@@ -25,7 +25,7 @@ class Noise {
   uint64_t state_;
 };
 
-/// A tensor of random blocks that decode to values of a weight's usual size (about 0.05), as it would lie in a file.
+/// A tensor of random blocks that decode to values of a weight-like size (0.05 to 0.3), as it would lie in a file.
 std::vector<std::byte> random_tensor(TensorType type, uint64_t rows, uint64_t cols, uint64_t seed);
 /// The same tensor decoded by the reference decoders.
 std::vector<float> decoded_tensor(TensorType type, uint64_t rows, uint64_t cols, uint64_t seed);

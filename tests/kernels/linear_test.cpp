@@ -34,6 +34,9 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
+/// bf16 weights meet bf16 activations there (8 bits, as the others' quantised ones).
+bool rounds_activations(const std::string& variant, TensorType type) { return variant == "cpu-avx512-bf16" && type == TensorType::kBF16; }
+
 bool is_float(TensorType type) { return tensor_type_info(type)->block_values == 1; }
 
 }  // namespace
@@ -64,7 +67,8 @@ TEST_CASE("linear with noise differs from the reference by no more than 8-bit ac
       const auto want = one_linear(reference, reference.weight(type, 48, k, 4), 7, false);
       const auto got = one_linear(cpu, cpu.weight(type, 48, k, 4), 7, false);
       // sigma of the rounding is max|block| / 127 / sqrt(12), about 0.5 % of a value; 0.7 % of the largest output at 4 sigma
-      CHECK(relative_error(got[0], want[0]) < (is_float(type) ? 1e-5 : 1.5e-2));
+      const bool rounds = !is_float(type) || rounds_activations(variant, type);
+      CHECK(relative_error(got[0], want[0]) < (rounds ? 1.5e-2 : 1e-5));
     }
   }
 }

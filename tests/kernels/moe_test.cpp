@@ -73,7 +73,8 @@ TEST_CASE("mixture of experts equals the reference for every router", "[kernels]
       const MoeSpec spec = with_weights(cpu, c);
       for (const uint32_t rows : {1U, 29U}) {
         CAPTURE(c.name, variant, rows);
-        CHECK(relative_error(run_moe(cpu, spec, rows), run_moe(reference, reference_spec, rows)) < 2e-5);
+        const bool rounds = variant == "cpu-avx512-bf16" && c.type == TensorType::kBF16;  // activations, to bf16
+        CHECK(relative_error(run_moe(cpu, spec, rows), run_moe(reference, reference_spec, rows)) < (rounds ? 5e-3 : 2e-5));
       }
     }
   }

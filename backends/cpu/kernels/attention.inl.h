@@ -156,6 +156,12 @@ KV_INLINE void turn_keys(const float* keys, uint32_t v_dim, uint32_t v_stride, f
   }
 }
 
+KV_INLINE float exp_of(float x) {
+  float lanes[16];
+  f_store(lanes, f_exp(f_set(x)));
+  return lanes[0];
+}
+
 /// Scores of one query and page to weights; updates max and sum and rescales what was summed before.
 KV_INLINE void soften(const AttentionArgs& args, float* scores, float* out, uint32_t v_stride, float& max, float& sum,
                       uint32_t page_slot, uint32_t own_slot) {
@@ -182,21 +188,16 @@ KV_INLINE void soften(const AttentionArgs& args, float* scores, float* out, uint
     s[v] = f_exp(f_sub(s[v], f_set(new_max)));
     f_store(scores + 16 * v, s[v]);
   }
-  float lanes[16];
-  f_store(lanes, f_exp(f_set(max - new_max)));
-  const float keep = lanes[0];
-  sum = sum * keep + f_sum(f_add(f_add(s[0], s[1]), f_add(s[2], s[3])));
-  max = new_max;
-  if (keep != 1.0F) {
-    const F k = f_set(keep);
-    for (uint32_t d = 0; d < v_stride; d += 16) f_store(out + d, f_mul(f_load(out + d), k));
+  const float page_sum = f_sum(f_add(f_add(s[0], s[1]), f_add(s[2], s[3])));
+  if (new_max == max) {  // exp(0) == 1: nothing to rescale
+    sum += page_sum;
+    return;
   }
-}
-
-KV_INLINE float exp_of(float x) {
-  float lanes[16];
-  f_store(lanes, f_exp(f_set(x)));
-  return lanes[0];
+  const float keep = exp_of(max - new_max);
+  sum = sum * keep + page_sum;
+  max = new_max;
+  const F k = f_set(keep);
+  for (uint32_t d = 0; d < v_stride; d += 16) f_store(out + d, f_mul(f_load(out + d), k));
 }
 
 /// (max, sum, out) of the next split joins what is merged so far. Starts from (kNoScore, 0, 0).

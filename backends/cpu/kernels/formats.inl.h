@@ -146,6 +146,34 @@ struct Q2_K : FormatBase<8, 1344, 2, 0, true, true, Aux::kMinx16> {
   }
 };
 
+/// Nibbles that index a table of 16 values (stored plus the format's zero).
+KV_INLINE void looked_up(const uint8_t* p, const uint8_t* table, LQ* q) {
+  low_nibbles(p, q);
+  const LQ entries = lq_table(table);
+  KV_UNROLL
+  for (uint32_t v = 0; v < 8; ++v) q[v] = lq_lookup(entries, q[v]);
+}
+alignas(16) constexpr uint8_t kIq4Values[16] = {1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241};
+alignas(16) constexpr uint8_t kMxfp4Values[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+
+struct IQ4_NL : FormatBase<1, 288, 8, 128, false, false, Aux::kZero128> {
+  KV_INLINE void quants(const uint8_t* p, uint32_t, uint32_t part, LQ* q) { looked_up(p + 32 + 4 * kLanes * part, kIq4Values, q); }
+  KV_INLINE LF scale(const uint8_t* p, uint32_t, uint32_t part) { return f16_rows(p, part); }
+  KV_INLINE LF min(const uint8_t*, uint32_t, uint32_t) { return lf_zero(); }
+};
+struct IQ4_XS : FormatBase<8, 2208, 8, 128, false, false, Aux::kZero128> {
+  KV_INLINE void quants(const uint8_t* p, uint32_t b, uint32_t part, LQ* q) {
+    looked_up(p + 160 + 256 * b + 4 * kLanes * part, kIq4Values, q);
+  }
+  KV_INLINE LF scale(const uint8_t* p, uint32_t s, uint32_t part) { return Q6_K::scale(p, s, part); }
+  KV_INLINE LF min(const uint8_t*, uint32_t, uint32_t) { return lf_zero(); }
+};
+struct MXFP4 : FormatBase<1, 272, 5, 12, false, false, Aux::kZero12> {
+  KV_INLINE void quants(const uint8_t* p, uint32_t, uint32_t part, LQ* q) { looked_up(p + 16 + 4 * kLanes * part, kMxfp4Values, q); }
+  KV_INLINE LF scale(const uint8_t* p, uint32_t, uint32_t part) { return lf_load_e8m0_half(p + kLanes * part); }
+  KV_INLINE LF min(const uint8_t*, uint32_t, uint32_t) { return lf_zero(); }
+};
+
 /// A block of a panel that expand_panel() wrote to scratch: 8-bit quants, then f32 scales (and minima) per 32 or 16.
 template <class From>
 struct Expanded : FormatBase<1, 512 + 64 * (From::kHalves ? 2 : 1) * (From::kMin ? 2 : 1), From::kBits, From::kZero,

@@ -27,6 +27,9 @@ constexpr FormatKernels kFormatKernels[kFormatCount] = {
     {linear_int_direct<Q4_K>, linear_int_as_float<Q4_K>, decode_row_int<Q4_K>},
     {linear_int_expanded<Q5_K>, linear_int_as_float<Q5_K>, decode_row_int<Q5_K>},
     {linear_int_expanded<Q6_K>, linear_int_as_float<Q6_K>, decode_row_int<Q6_K>},
+    {linear_int_direct<IQ4_NL>, linear_int_as_float<IQ4_NL>, decode_row_int<IQ4_NL>},
+    {linear_int_direct<IQ4_XS>, linear_int_as_float<IQ4_XS>, decode_row_int<IQ4_XS>},
+    {linear_int_direct<MXFP4>, linear_int_as_float<MXFP4>, decode_row_int<MXFP4>},
 };
 
 void linear(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin, uint32_t tile_end) {

@@ -31,34 +31,43 @@ template <class W, int Columns, int Panels>
 __attribute__((noinline)) void float_tile(const LinearArgs& args, const uint8_t* panel, uint64_t panel_bytes,
                                           uint32_t row, uint32_t column) {
   const uint32_t pairs = (args.k + 1) / 2;
-  alignas(64) float sums[Panels][Columns][kPanelRows];
+  const float* x = args.f + uint64_t{column} * 2 * pairs;
+  LF acc[Panels][kParts][Columns];
+  KV_UNROLL
+  for (int p = 0; p < Panels; ++p) {
+    KV_UNROLL
+    for (uint32_t part = 0; part < kParts; ++part) {
+      KV_UNROLL
+      for (int c = 0; c < Columns; ++c) acc[p][part][c] = lf_zero();
+    }
+  }
   KV_NO_UNROLL
-  for (uint32_t part = 0; part < kParts; ++part) {
-    const float* x = args.f + uint64_t{column} * 2 * pairs;
-    LF acc[Panels][Columns];
+  for (uint32_t i = 0; i < pairs; ++i, x += 2 * Columns, panel += W::kPairBytes) {
     KV_UNROLL
     for (int p = 0; p < Panels; ++p) {
+      LF w[kParts][2];
       KV_UNROLL
-      for (int c = 0; c < Columns; ++c) acc[p][c] = lf_zero();
-    }
-    const uint8_t* w = panel;
-    KV_NO_UNROLL
-    for (uint32_t i = 0; i < pairs; ++i, x += 2 * Columns, w += W::kPairBytes) {
+      for (uint32_t part = 0; part < kParts; ++part) {
+        W::load(panel + static_cast<uint64_t>(p) * panel_bytes, part, w[part][0], w[part][1]);
+      }
       KV_UNROLL
-      for (int p = 0; p < Panels; ++p) {
-        LF w0;
-        LF w1;
-        W::load(w + static_cast<uint64_t>(p) * panel_bytes, part, w0, w1);
+      for (int k = 0; k < 2; ++k) {
         KV_UNROLL
-        for (int c = 0; c < Columns; ++c) acc[p][c] = lf_fma(lf_set(x[c]), w0, acc[p][c]);
-        KV_UNROLL
-        for (int c = 0; c < Columns; ++c) acc[p][c] = lf_fma(lf_set(x[Columns + c]), w1, acc[p][c]);
+        for (int c = 0; c < Columns; ++c) {
+          const LF factor = lf_set(x[k * Columns + c]);
+          KV_UNROLL
+          for (uint32_t part = 0; part < kParts; ++part) acc[p][part][c] = lf_fma(factor, w[part][k], acc[p][part][c]);
+        }
       }
     }
+  }
+  alignas(64) float sums[Panels][Columns][kPanelRows];
+  KV_UNROLL
+  for (int p = 0; p < Panels; ++p) {
     KV_UNROLL
-    for (int p = 0; p < Panels; ++p) {
+    for (uint32_t part = 0; part < kParts; ++part) {
       KV_UNROLL
-      for (int c = 0; c < Columns; ++c) lf_store(sums[p][c] + kLanes * part, acc[p][c]);
+      for (int c = 0; c < Columns; ++c) lf_store(sums[p][c] + kLanes * part, acc[p][part][c]);
     }
   }
   for (int p = 0; p < Panels; ++p) store_tile(args, sums[p][0], row + 16 * static_cast<uint32_t>(p), column, Columns);
@@ -71,7 +80,7 @@ KV_INLINE uint32_t float_tile_of(uint32_t columns, uint32_t panels, const Linear
   if constexpr (Max > 1) {
     if (columns < Max) return float_tile_of<W, Max - 1>(columns, panels, args, panel, panel_bytes, row, column);
   }
-  constexpr int kTogether = Max == 1 ? 4 : (Max <= 2 ? 2 : 1);
+  constexpr int kTogether = Max == 1 ? 4 : (Max == 2 && kLanes == 16 ? 2 : 1);
   if (panels >= kTogether) {
     float_tile<W, Max, kTogether>(args, panel, panel_bytes, row, column);
     return kTogether;

@@ -112,7 +112,7 @@ KV_INLINE int32_t i_sum(I v) {
 // ---- native lanes of the GEMM: 8 rows
 
 constexpr uint32_t kLanes = 8;
-constexpr uint32_t kTileColumns = 4;  // GEMM tile: 16 registers hold no more
+constexpr uint32_t kTileColumns = 6;  // GEMM tile: 16 registers hold no more
 constexpr uint32_t kTileQueries = 3;  // attention tile
 using LF = __m256;
 using LI = __m256i;
@@ -132,6 +132,11 @@ KV_INLINE LF lf_load_u8(const uint8_t* p) {
   return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
 }
 KV_INLINE LF lf_load_i8(const uint8_t* p) { return lane_i8(reinterpret_cast<const int8_t*>(p)); }
+/// 2^(e - 128) for each of 8 exponent bytes: half of the E8M0 scale, subnormal for 0 and 1.
+KV_INLINE LF lf_load_e8m0_half(const uint8_t* p) {
+  const __m256i e = _mm256_slli_epi32(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))), 23);
+  return _mm256_mul_ps(_mm256_castsi256_ps(_mm256_max_epi32(e, _mm256_set1_epi32(0x00400000))), _mm256_set1_ps(0.5F));
+}
 /// Bits shift..shift+3 of 8 bytes.
 KV_INLINE LF lf_nibble(const uint8_t* p, int shift) {
   const __m256i b = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
@@ -153,6 +158,10 @@ KV_INLINE LI li_byte(LQ q, int byte, int32_t zero) {
 KV_INLINE LQ lq_load(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
 KV_INLINE void lq_store(uint8_t* p, LQ v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
 KV_INLINE LQ lq_set(uint8_t x) { return _mm256_set1_epi8(static_cast<char>(x)); }
+KV_INLINE LQ lq_table(const uint8_t* p) {
+  return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+KV_INLINE LQ lq_lookup(LQ table, LQ index) { return _mm256_shuffle_epi8(table, index); }
 KV_INLINE LQ lq_and(LQ a, LQ b) { return _mm256_and_si256(a, b); }
 /// a | (b & c)
 KV_INLINE LQ lq_or_and(LQ a, LQ b, LQ c) { return _mm256_or_si256(a, _mm256_and_si256(b, c)); }

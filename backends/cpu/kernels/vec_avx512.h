@@ -95,6 +95,11 @@ KV_INLINE LF lf_load_u8(const uint8_t* p) {
 KV_INLINE LF lf_load_i8(const uint8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
+/// 2^(e - 128) for each of 16 exponent bytes: half of the E8M0 scale, subnormal for 0 and 1.
+KV_INLINE LF lf_load_e8m0_half(const uint8_t* p) {
+  const __m512i e = _mm512_slli_epi32(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 23);
+  return _mm512_mul_ps(_mm512_castsi512_ps(_mm512_max_epi32(e, _mm512_set1_epi32(0x00400000))), _mm512_set1_ps(0.5F));
+}
 /// Bits shift..shift+3 of 16 bytes.
 KV_INLINE LF lf_nibble(const uint8_t* p, int shift) {
   const __m512i b = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
@@ -116,6 +121,10 @@ KV_INLINE LI li_byte(LQ q, int byte, int32_t zero) {
 KV_INLINE LQ lq_load(const uint8_t* p) { return _mm512_loadu_si512(p); }
 KV_INLINE void lq_store(uint8_t* p, LQ v) { _mm512_storeu_si512(p, v); }
 KV_INLINE LQ lq_set(uint8_t x) { return _mm512_set1_epi8(static_cast<char>(x)); }
+KV_INLINE LQ lq_table(const uint8_t* p) {
+  return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+KV_INLINE LQ lq_lookup(LQ table, LQ index) { return _mm512_shuffle_epi8(table, index); }
 KV_INLINE LQ lq_and(LQ a, LQ b) { return _mm512_and_si512(a, b); }
 /// a | (b & c)
 KV_INLINE LQ lq_or_and(LQ a, LQ b, LQ c) { return _mm512_ternarylogic_epi32(a, b, c, 0xF8); }

@@ -160,6 +160,12 @@ KV_INLINE LF lf_load_u8(const uint8_t* p) {
   return v;
 }
 KV_INLINE LF lf_load_i8(const uint8_t* p) { return f_load_i8(reinterpret_cast<const int8_t*>(p)); }
+/// 2^(e - 128) for each of 16 exponent bytes: half of the E8M0 scale, subnormal for 0 and 1.
+KV_INLINE LF lf_load_e8m0_half(const uint8_t* p) {
+  I bits{};
+  for (uint32_t i = 0; i < 16; ++i) bits[i] = p[i] == 0 ? 0x00400000 : static_cast<int32_t>(p[i]) << 23;
+  return reinterpret_cast<F>(bits) * 0.5F;
+}
 /// Bits shift..shift+3 of 16 bytes.
 KV_INLINE LF lf_nibble(const uint8_t* p, int shift) {
   LF v{};
@@ -184,6 +190,16 @@ KV_INLINE LQ lq_load(const uint8_t* p) {
 }
 KV_INLINE void lq_store(uint8_t* p, LQ v) { __builtin_memcpy(p, &v, sizeof(v)); }
 KV_INLINE LQ lq_set(uint8_t x) { return x - LQ{}; }
+KV_INLINE LQ lq_table(const uint8_t* p) {
+  LQ v{};
+  for (uint32_t i = 0; i < 64; ++i) v[i] = p[i % 16];
+  return v;
+}
+KV_INLINE LQ lq_lookup(LQ table, LQ index) {
+  LQ v{};
+  for (uint32_t i = 0; i < 64; ++i) v[i] = table[index[i]];
+  return v;
+}
 KV_INLINE LQ lq_and(LQ a, LQ b) { return a & b; }
 KV_INLINE LQ lq_or_and(LQ a, LQ b, LQ c) { return a | (b & c); }
 KV_INLINE LQ lq_right(LQ a, unsigned n) { return a >> static_cast<uint8_t>(n); }
