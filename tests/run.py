@@ -55,7 +55,7 @@ def catch_jobs(build, label, arguments):
             continue
         # ctest gives no command for a program that is not there: running its name says so as a failure.
         jobs.append(Job(label + test["name"], test.get("command", [test["name"]]), float(facts.get("TIMEOUT", 600)) * arguments.timeout_factor,
-                        "catch", alone="alone" in labels))
+                        "command" if "command" in labels else "catch", alone="alone" in labels))
     return jobs
 
 
@@ -91,7 +91,7 @@ def run(job):
     with tempfile.TemporaryDirectory(prefix="kvasir-test-") as folder:
         report_path, output_path = os.path.join(folder, "report"), os.path.join(folder, "output")
         command = list(job.command)
-        command += ["-r", "xml", "-o", report_path] if job.kind == "catch" else [report_path]
+        command += {"catch": ["-r", "xml", "-o", report_path], "unittest": [report_path], "command": []}[job.kind]
         with open(output_path, "wb") as output:
             try:
                 process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
@@ -166,8 +166,23 @@ def read_unittest(job, status, text, report, outcome):
         outcome.failures.append(f"{job.name}: ended with status {status}\n{tail(text)}")
 
 
+def read_command(job, status, text, report, outcome):
+    """A program without a report: its status is its one case."""
+    outcome.passed, outcome.failed = (1, 0) if status == 0 else (0, 1)
+    if status != 0:
+        outcome.failures.append(f"{job.name}: {'timed out' if status is None else f'ended with status {status}'}\n{tail(text)}")
+
+
 def tail(text, lines=40):
     return "\n".join("    " + line for line in text.splitlines()[-lines:])
+
+
+def shortened(text, columns=1000):
+    """Failure texts for people: an expanded comparison of two vectors may be megabytes long."""
+    return "\n".join(line if len(line) <= columns else f"{line[:columns]}... ({len(line)} characters)" for line in text.splitlines())
+
+
+READERS = {"catch": read_catch, "unittest": read_unittest, "command": read_command}
 
 
 def execute(job):
@@ -175,7 +190,8 @@ def execute(job):
     status, text, report = run(job)
     outcome = Outcome()
     outcome.skipped += [f"{job.name}: {line[5:].strip()}" for line in text.splitlines() if line.startswith("SKIP ")]
-    (read_catch if job.kind == "catch" else read_unittest)(job, status, text, report, outcome)
+    READERS[job.kind](job, status, text, report, outcome)
+    outcome.failures = [shortened(text) for text in outcome.failures]
     outcome.seconds = time.monotonic() - started
     return job, outcome
 

@@ -209,7 +209,7 @@ struct ExpertLinearArgs {
       args.tiles = tile_count(args.columns, op.tile_columns);
       args.panels = a.weight->panel(e, 0);
       args.y = row_of(a.y, begin);
-      args.bias = a.bias == nullptr ? nullptr : a.bias->values(e);
+      args.bias = a.bias == nullptr ? nullptr : a.bias->values() + e * a.weight->rows();  // [experts][rows], in one matrix
       multiply_panels(context.kernels, plan, packed, begin, *a.weight, op.exact, args, context.worker.begin(panels), context.worker.end(panels), 0,
                       args.tiles);
     }
