@@ -14,16 +14,26 @@ namespace {
 /// The label that GGUF's general.file_type number stands for, where it names a mix that single tensors do not show.
 std::string_view mix_label(int64_t file_type) {
   switch (file_type) {
-    case 10: return "Q2_K";
-    case 11: return "Q3_K_S";
-    case 12: return "Q3_K_M";
-    case 13: return "Q3_K_L";
-    case 14: return "Q4_K_S";
-    case 15: return "Q4_K_M";
-    case 16: return "Q5_K_S";
-    case 17: return "Q5_K_M";
-    case 21: return "Q2_K_S";
-    default: return {};
+    case 10:
+      return "Q2_K";
+    case 11:
+      return "Q3_K_S";
+    case 12:
+      return "Q3_K_M";
+    case 13:
+      return "Q3_K_L";
+    case 14:
+      return "Q4_K_S";
+    case 15:
+      return "Q4_K_M";
+    case 16:
+      return "Q5_K_S";
+    case 17:
+      return "Q5_K_M";
+    case 21:
+      return "Q2_K_S";
+    default:
+      return {};
   }
 }
 
@@ -34,7 +44,8 @@ Result<std::string> quantization(const ModelFile& file) {
     if (t.dimensions > 1) bytes[t.type] += t.bytes;
   }
   if (bytes.empty()) return std::string("none");
-  const auto most = std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  const auto most =
+      std::max_element(bytes.begin(), bytes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   const std::string name(tensor_type_info(most->first)->name);
   const auto file_type = KVASIR_TRY(file.metadata().integer("general.file_type", 0, INT32_MAX));
   const std::string_view label = file_type ? mix_label(*file_type) : std::string_view();
@@ -82,7 +93,8 @@ Result<ModelDescription> describe(const ModelFile& file, const ModelConfig& conf
   const Metadata& m = file.metadata();
   d.path = file.path();
   const auto name = KVASIR_TRY(m.string("general.name"));
-  d.name = name && !name->empty() ? to_valid_utf8(name->substr(0, 256)) : std::filesystem::path(file.path()).filename().string();
+  d.name = name && !name->empty() ? to_valid_utf8(name->substr(0, 256))
+                                  : std::filesystem::path(file.path()).filename().string();
   d.architecture = config.architecture;
   d.quantization = KVASIR_TRY(quantization(file));
   d.format = file.format();
@@ -94,7 +106,10 @@ Result<ModelDescription> describe(const ModelFile& file, const ModelConfig& conf
   for (const FileTensor& t : file.tensors()) {
     d.parameters += t.values();
     d.weight_bytes += t.bytes;
-    d.tensors.push_back({t.name, std::string(tensor_type_info(t.type)->name), {t.dims.begin(), t.dims.begin() + t.dimensions}, t.bytes});
+    d.tensors.push_back({t.name,
+                         std::string(tensor_type_info(t.type)->name),
+                         {t.dims.begin(), t.dims.begin() + t.dimensions},
+                         t.bytes});
   }
   for (const std::string& key : m.keys()) d.metadata.emplace_back(key, m.describe(key));
   return d;

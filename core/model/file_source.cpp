@@ -41,7 +41,7 @@ Result<std::unique_ptr<FileSource>> FileSource::open(const std::string& path) {
     const Code code = error == ENOENT || error == ENOTDIR ? Code::kNotFound : Code::kIo;
     return Failure(code, "cannot open " + path + ": " + std::strerror(error));
   }
-  struct stat s {};
+  struct stat s{};
   if (::fstat(fd, &s) != 0 || !S_ISREG(s.st_mode)) {
     ::close(fd);
     return Failure(Code::kIo, path + " is " + kind_of(s.st_mode) + ", not a model file");
@@ -49,7 +49,9 @@ Result<std::unique_ptr<FileSource>> FileSource::open(const std::string& path) {
   return std::unique_ptr<FileSource>(new FileSource(fd, path, static_cast<uint64_t>(s.st_size), modified_ns(s)));
 }
 
-FileSource::~FileSource() { ::close(fd_); }
+FileSource::~FileSource() {
+  ::close(fd_);
+}
 
 Result<void> FileSource::read(uint64_t offset, std::span<std::byte> into) const {
   if (offset > size_ || into.size() > size_ - offset) {
@@ -70,7 +72,7 @@ Result<void> FileSource::read(uint64_t offset, std::span<std::byte> into) const 
 }
 
 Result<void> FileSource::check_unchanged() const {
-  struct stat s {};
+  struct stat s{};
   if (::fstat(fd_, &s) != 0) return Failure(Code::kIo, "cannot stat " + path_ + ": " + std::strerror(errno));
   if (static_cast<uint64_t>(s.st_size) != size_ || modified_ns(s) != modified_ns_) {
     return Failure(Code::kCorrupt, path_ + " was changed while it was read");

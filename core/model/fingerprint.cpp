@@ -95,7 +95,9 @@ WeightHasher::~WeightHasher() {
   if (work_.valid()) work_.wait();
 }
 
-Result<std::string> WeightHasher::result() { return work_.get(); }
+Result<std::string> WeightHasher::result() {
+  return work_.get();
+}
 
 Result<std::string> WeightHasher::hash() {
   struct Item {
@@ -106,7 +108,8 @@ Result<std::string> WeightHasher::hash() {
   for (const FileTensor* tensor : in_name_order(file_)) items.push_back({tensor, {}});
   std::vector<Item*> by_offset;
   for (Item& item : items) by_offset.push_back(&item);
-  std::sort(by_offset.begin(), by_offset.end(), [](const Item* a, const Item* b) { return a->tensor->offset < b->tensor->offset; });
+  std::sort(by_offset.begin(), by_offset.end(),
+            [](const Item* a, const Item* b) { return a->tensor->offset < b->tensor->offset; });
   std::vector<std::byte> buffer(1u << 20);
   for (Item* item : by_offset) {
     Digest digest;

@@ -1,5 +1,5 @@
-// Identity of a model: XXH3-128 of each tensor's bytes, then XXH3-128 over that list and the metadata. Two files with the
-// same fingerprint compute the same; KV pages and sessions are bound to it.
+// Identity of a model: XXH3-128 of each tensor's bytes, then XXH3-128 over that list and the metadata. Two files with
+// the same fingerprint compute the same; KV pages and sessions are bound to it.
 #pragma once
 
 #include <atomic>
@@ -14,8 +14,8 @@ namespace kvasir {
 /// Hex identity of metadata and tensor table alone: cheap, known before the load.
 std::string header_fingerprint(const ModelFile& file);
 
-/// Hashes all tensors on a thread of its own while the loader packs them: it reads in file order, so one of the two finds
-/// the other's pages in memory. `file` must outlive the object.
+/// Hashes all tensors on a thread of its own while the loader packs them: it reads in file order, so one of the two
+/// finds the other's pages in memory. `file` must outlive the object.
 class WeightHasher {
  public:
   explicit WeightHasher(const ModelFile& file);

@@ -17,7 +17,9 @@ constexpr uint64_t kDefaultAlignment = 32;
 class HeaderReader {
  public:
   HeaderReader(const FileSource& file, const ModelLimits& limits)
-      : file_(file), end_(std::min(file.size(), limits.max_metadata_bytes)), window_(std::min<uint64_t>(end_, kWindow)) {}
+      : file_(file),
+        end_(std::min(file.size(), limits.max_metadata_bytes)),
+        window_(std::min<uint64_t>(end_, kWindow)) {}
 
   uint64_t offset() const noexcept { return offset_; }
   uint64_t remaining() const noexcept { return end_ - offset_; }
@@ -45,7 +47,8 @@ class HeaderReader {
   Result<std::string> string(uint64_t max_bytes, const char* what) {
     const uint64_t length = KVASIR_TRY(number<uint64_t>());
     if (length > remaining()) {
-      return Failure(Code::kCorrupt, std::string(what) + " of " + std::to_string(length) + " bytes reaches past the end");
+      return Failure(Code::kCorrupt,
+                     std::string(what) + " of " + std::to_string(length) + " bytes reaches past the end");
     }
     if (length > max_bytes) {
       return Failure(Code::kTooLarge, std::string(what) + " of " + std::to_string(length) + " bytes; at most " +
@@ -60,7 +63,8 @@ class HeaderReader {
   static constexpr uint64_t kWindow = 256u << 10;
 
   Failure ended() const {
-    if (end_ < file_.size()) return Failure(Code::kTooLarge, "metadata is larger than " + std::to_string(end_) + " bytes");
+    if (end_ < file_.size())
+      return Failure(Code::kTooLarge, "metadata is larger than " + std::to_string(end_) + " bytes");
     return Failure(Code::kCorrupt, "the file ends inside its header, at byte " + std::to_string(file_.size()));
   }
   Result<void> fill() {
@@ -101,7 +105,8 @@ Result<MetaArray> read_array(HeaderReader& in, const std::string& key, const Mod
   }
   if (array.count > limits.max_array_elements) {
     return Failure(Code::kTooLarge, "metadata " + printable(key) + ": array of " + std::to_string(array.count) +
-                                        " elements; at most " + std::to_string(limits.max_array_elements) + " are allowed");
+                                        " elements; at most " + std::to_string(limits.max_array_elements) +
+                                        " are allowed");
   }
   if (!strings) {
     array.bytes.resize(*bytes);
@@ -145,11 +150,13 @@ Result<uint64_t> read_alignment(const Metadata& metadata, const ModelLimits& lim
   if (value == nullptr) return kDefaultAlignment;
   const auto* scalar = std::get_if<MetaScalar>(value);
   // The format says uint32 here, and a wrong guess moves every tensor: no other type is taken.
-  if (scalar == nullptr || scalar->type != MetaType::kU32) return Failure(Code::kCorrupt, "general.alignment is not a u32");
+  if (scalar == nullptr || scalar->type != MetaType::kU32)
+    return Failure(Code::kCorrupt, "general.alignment is not a u32");
   const uint64_t alignment = scalar->bits;
   if (alignment < limits.min_alignment || alignment > limits.max_alignment || (alignment & (alignment - 1)) != 0) {
     return Failure(Code::kCorrupt, "general.alignment = " + std::to_string(alignment) + " is not a power of two from " +
-                                       std::to_string(limits.min_alignment) + " to " + std::to_string(limits.max_alignment));
+                                       std::to_string(limits.min_alignment) + " to " +
+                                       std::to_string(limits.max_alignment));
   }
   return alignment;
 }
@@ -172,12 +179,14 @@ Result<void> size_tensor(FileTensor& tensor, uint32_t type_number, const ModelLi
       return Failure(Code::kCorrupt, where + ": dimension " + std::to_string(tensor.dims[i]) + " is out of range");
     }
     const auto product = checked_mul(values, tensor.dims[i]);
-    if (!product || *product > static_cast<uint64_t>(INT64_MAX)) return Failure(Code::kCorrupt, where + ": size overflows");
+    if (!product || *product > static_cast<uint64_t>(INT64_MAX))
+      return Failure(Code::kCorrupt, where + ": size overflows");
     values = *product;
   }
   if (tensor.dims[0] % type->block_values != 0) {
-    return Failure(Code::kCorrupt, where + ": rows of " + std::to_string(tensor.dims[0]) + " values are no multiple of " +
-                                       std::to_string(type->block_values) + ", the block of " + std::string(type->name));
+    return Failure(Code::kCorrupt, where + ": rows of " + std::to_string(tensor.dims[0]) +
+                                       " values are no multiple of " + std::to_string(type->block_values) +
+                                       ", the block of " + std::string(type->name));
   }
   const auto bytes = checked_mul<uint64_t>(values / type->block_values, type->block_bytes);
   if (!bytes) return Failure(Code::kCorrupt, where + ": size overflows");
@@ -193,7 +202,8 @@ Result<FileTensor> read_tensor(HeaderReader& in, uint64_t alignment, const Model
   }
   tensor.dimensions = KVASIR_TRY(in.number<uint32_t>());
   if (tensor.dimensions == 0 || tensor.dimensions > limits.max_dimensions) {
-    return Failure(Code::kCorrupt, "tensor " + printable(tensor.name) + ": " + std::to_string(tensor.dimensions) + " dimensions");
+    return Failure(Code::kCorrupt,
+                   "tensor " + printable(tensor.name) + ": " + std::to_string(tensor.dimensions) + " dimensions");
   }
   for (uint32_t i = 0; i < tensor.dimensions; ++i) tensor.dims[i] = KVASIR_TRY(in.number<uint64_t>());
   const uint32_t type = KVASIR_TRY(in.number<uint32_t>());
@@ -206,7 +216,8 @@ Result<FileTensor> read_tensor(HeaderReader& in, uint64_t alignment, const Model
 }
 
 /// Tensors must lie one after another in some order, each padded to the alignment, inside the file.
-Result<void> place_tensors(std::vector<FileTensor>& tensors, uint64_t data_begin, uint64_t alignment, const FileSource& file) {
+Result<void> place_tensors(std::vector<FileTensor>& tensors, uint64_t data_begin, uint64_t alignment,
+                           const FileSource& file) {
   std::vector<FileTensor*> order;
   order.reserve(tensors.size());
   for (FileTensor& tensor : tensors) order.push_back(&tensor);
@@ -215,7 +226,8 @@ Result<void> place_tensors(std::vector<FileTensor>& tensors, uint64_t data_begin
   for (FileTensor* tensor : order) {
     const std::string where = "tensor " + printable(tensor->name);
     if (tensor->offset < expected) return Failure(Code::kCorrupt, where + " overlaps another tensor");
-    if (tensor->offset > expected) return Failure(Code::kCorrupt, where + ": a gap of unused bytes lies before its data");
+    if (tensor->offset > expected)
+      return Failure(Code::kCorrupt, where + ": a gap of unused bytes lies before its data");
     const auto begin = checked_add(data_begin, tensor->offset);
     const auto end = begin ? checked_add(*begin, tensor->bytes) : std::nullopt;
     if (!end || *end > file.size()) {
@@ -234,7 +246,10 @@ class GgufFile final : public ModelFile {
  public:
   GgufFile(std::unique_ptr<FileSource> file, const ModelLimits& limits, uint32_t version, Metadata metadata,
            std::vector<FileTensor> tensors)
-      : file_(std::move(file)), limits_(limits), version_(version), metadata_(std::move(metadata)),
+      : file_(std::move(file)),
+        limits_(limits),
+        version_(version),
+        metadata_(std::move(metadata)),
         tensors_(std::move(tensors)) {}
 
   Result<void> index() {
@@ -284,15 +299,17 @@ Result<Header> read_header(HeaderReader& in, const ModelLimits& limits) {
   header.version = KVASIR_TRY(in.number<uint32_t>());
   if (header.version != 2 && header.version != 3) {
     const bool swapped = header.version == 0x02000000 || header.version == 0x03000000;
-    return Failure(Code::kUnsupported, swapped ? std::string("big-endian GGUF files are not supported")
-                                               : "GGUF version " + std::to_string(header.version) + " is not supported (2 and 3 are)");
+    return Failure(Code::kUnsupported,
+                   swapped ? std::string("big-endian GGUF files are not supported")
+                           : "GGUF version " + std::to_string(header.version) + " is not supported (2 and 3 are)");
   }
   header.tensors = KVASIR_TRY(in.number<uint64_t>());
   header.keys = KVASIR_TRY(in.number<uint64_t>());
   if (header.tensors > limits.max_tensors || header.keys > limits.max_metadata_keys) {
     return Failure(Code::kTooLarge, "the header announces " + std::to_string(header.tensors) + " tensors and " +
-                                        std::to_string(header.keys) + " keys; at most " + std::to_string(limits.max_tensors) +
-                                        " and " + std::to_string(limits.max_metadata_keys) + " are allowed");
+                                        std::to_string(header.keys) + " keys; at most " +
+                                        std::to_string(limits.max_tensors) + " and " +
+                                        std::to_string(limits.max_metadata_keys) + " are allowed");
   }
   return header;
 }
@@ -309,7 +326,8 @@ Result<std::unique_ptr<ModelFile>> read_checked(std::unique_ptr<FileSource> file
     if (!data_begin) return Failure(Code::kCorrupt, "header size overflows");
     KVASIR_TRY(place_tensors(tensors, *data_begin, alignment, *file));
   }
-  auto out = std::make_unique<GgufFile>(std::move(file), limits, header.version, std::move(metadata), std::move(tensors));
+  auto out =
+      std::make_unique<GgufFile>(std::move(file), limits, header.version, std::move(metadata), std::move(tensors));
   KVASIR_TRY(out->index());
   return std::unique_ptr<ModelFile>(std::move(out));
 }

@@ -1,5 +1,6 @@
-// Reader of GGUF v2 and v3 (ggml docs/gguf.md). Everything a file says is checked before it is used: lengths against the
-// remaining file and ModelLimits, products and sums for overflow, tensor ranges against the file, overlaps and gaps.
+// Reader of GGUF v2 and v3 (ggml docs/gguf.md). Everything a file says is checked before it is used: lengths against
+// the remaining file and ModelLimits, products and sums for overflow, tensor ranges against the file, overlaps and
+// gaps.
 #pragma once
 
 #include "core/model/file_source.h"

@@ -16,10 +16,10 @@ struct TypeRow {
   const char* name;
 };
 constexpr std::array kTypes = {
-    TypeRow{MetaType::kU8, 1, "u8"},   TypeRow{MetaType::kI8, 1, "i8"},   TypeRow{MetaType::kU16, 2, "u16"},
-    TypeRow{MetaType::kI16, 2, "i16"}, TypeRow{MetaType::kU32, 4, "u32"}, TypeRow{MetaType::kI32, 4, "i32"},
-    TypeRow{MetaType::kF32, 4, "f32"}, TypeRow{MetaType::kBool, 1, "bool"}, TypeRow{MetaType::kString, 0, "string"},
-    TypeRow{MetaType::kArray, 0, "array"}, TypeRow{MetaType::kU64, 8, "u64"}, TypeRow{MetaType::kI64, 8, "i64"},
+    TypeRow{MetaType::kU8, 1, "u8"},       TypeRow{MetaType::kI8, 1, "i8"},     TypeRow{MetaType::kU16, 2, "u16"},
+    TypeRow{MetaType::kI16, 2, "i16"},     TypeRow{MetaType::kU32, 4, "u32"},   TypeRow{MetaType::kI32, 4, "i32"},
+    TypeRow{MetaType::kF32, 4, "f32"},     TypeRow{MetaType::kBool, 1, "bool"}, TypeRow{MetaType::kString, 0, "string"},
+    TypeRow{MetaType::kArray, 0, "array"}, TypeRow{MetaType::kU64, 8, "u64"},   TypeRow{MetaType::kI64, 8, "i64"},
     TypeRow{MetaType::kF64, 8, "f64"},
 };
 
@@ -33,21 +33,31 @@ const TypeRow* row_of(MetaType type) {
 /// The value of an integer scalar, if it is one and fits int64.
 std::optional<int64_t> as_integer(MetaType type, uint64_t bits) {
   switch (type) {
-    case MetaType::kU8: return static_cast<int64_t>(static_cast<uint8_t>(bits));
-    case MetaType::kI8: return static_cast<int8_t>(bits);
-    case MetaType::kU16: return static_cast<int64_t>(static_cast<uint16_t>(bits));
-    case MetaType::kI16: return static_cast<int16_t>(bits);
-    case MetaType::kU32: return static_cast<int64_t>(static_cast<uint32_t>(bits));
-    case MetaType::kI32: return static_cast<int32_t>(bits);
-    case MetaType::kI64: return static_cast<int64_t>(bits);
+    case MetaType::kU8:
+      return static_cast<int64_t>(static_cast<uint8_t>(bits));
+    case MetaType::kI8:
+      return static_cast<int8_t>(bits);
+    case MetaType::kU16:
+      return static_cast<int64_t>(static_cast<uint16_t>(bits));
+    case MetaType::kI16:
+      return static_cast<int16_t>(bits);
+    case MetaType::kU32:
+      return static_cast<int64_t>(static_cast<uint32_t>(bits));
+    case MetaType::kI32:
+      return static_cast<int32_t>(bits);
+    case MetaType::kI64:
+      return static_cast<int64_t>(bits);
     case MetaType::kU64:
       if (bits > static_cast<uint64_t>(INT64_MAX)) return std::nullopt;
       return static_cast<int64_t>(bits);
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 
-bool is_integer(MetaType type) { return as_integer(type, 0).has_value(); }
+bool is_integer(MetaType type) {
+  return as_integer(type, 0).has_value();
+}
 
 uint64_t element_bits(const MetaArray& array, uint64_t index) {
   const uint32_t size = scalar_bytes(array.element);
@@ -70,13 +80,17 @@ std::string scalar_text(const MetaScalar& scalar) {
   if (const auto integer = as_integer(scalar.type, scalar.bits)) return std::to_string(*integer);
   std::array<char, 40> text{};
   switch (scalar.type) {
-    case MetaType::kBool: return scalar.bits ? "true" : "false";
+    case MetaType::kBool:
+      return scalar.bits ? "true" : "false";
     case MetaType::kF32:
       std::snprintf(text.data(), text.size(), "%.9g",
                     static_cast<double>(std::bit_cast<float>(static_cast<uint32_t>(scalar.bits))));
       return text.data();
-    case MetaType::kF64: std::snprintf(text.data(), text.size(), "%.17g", std::bit_cast<double>(scalar.bits)); return text.data();
-    default: return std::to_string(scalar.bits);
+    case MetaType::kF64:
+      std::snprintf(text.data(), text.size(), "%.17g", std::bit_cast<double>(scalar.bits));
+      return text.data();
+    default:
+      return std::to_string(scalar.bits);
   }
 }
 
@@ -160,7 +174,8 @@ Result<std::optional<std::vector<int64_t>>> Metadata::integers(std::string_view 
   out.reserve(array->count);
   for (uint64_t i = 0; i < array->count; ++i) {
     const uint64_t bits = element_bits(*array, i);
-    const auto number = array->element == MetaType::kBool ? std::optional<int64_t>(bits != 0) : as_integer(array->element, bits);
+    const auto number =
+        array->element == MetaType::kBool ? std::optional<int64_t>(bits != 0) : as_integer(array->element, bits);
     if (!number) return Failure(Code::kCorrupt, "metadata " + printable(key) + " holds an integer beyond 2^63");
     out.push_back(*number);
   }

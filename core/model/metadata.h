@@ -1,5 +1,6 @@
 // Key-value metadata of a model file with typed getters: a wrong type, range or element type is an error that names the
-// key, never a reinterpretation. Keys follow GGUF's names whatever the file's format. Immutable once filled; thread-safe.
+// key, never a reinterpretation. Keys follow GGUF's names whatever the file's format. Immutable once filled;
+// thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,19 @@ namespace kvasir {
 
 /// GGUF's value type numbers.
 enum class MetaType : uint32_t {
-  kU8 = 0, kI8 = 1, kU16 = 2, kI16 = 3, kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7, kString = 8, kArray = 9, kU64 = 10,
-  kI64 = 11, kF64 = 12,
+  kU8 = 0,
+  kI8 = 1,
+  kU16 = 2,
+  kI16 = 3,
+  kU32 = 4,
+  kI32 = 5,
+  kF32 = 6,
+  kBool = 7,
+  kString = 8,
+  kArray = 9,
+  kU64 = 10,
+  kI64 = 11,
+  kF64 = 12,
 };
 /// Bytes of a scalar of this type; 0 for strings, arrays and unknown numbers.
 uint32_t scalar_bytes(MetaType type) noexcept;

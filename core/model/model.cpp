@@ -63,13 +63,16 @@ Result<ModelText> make_text(const ModelFile& file) {
 void warn_unused(const WeightPlan& plan, const std::string& path) {
   const auto unused = plan.unused();
   if (unused.empty()) return;
-  log::warn("model event=unused_tensors count=" + std::to_string(unused.size()) + " first=" + unused.front() + " path=" + path);
+  log::warn("model event=unused_tensors count=" + std::to_string(unused.size()) + " first=" + unused.front() +
+            " path=" + path);
 }
 
 class LoadedModel final : public Model {
  public:
   LoadedModel(CheckedModel checked, ModelText text, std::vector<std::unique_ptr<Weight>> weights)
-      : description_(std::move(checked.description)), text_(std::move(text)), weights_(std::move(weights)),
+      : description_(std::move(checked.description)),
+        text_(std::move(text)),
+        weights_(std::move(weights)),
         transformer_(std::move(checked.transformer)) {}
 
   const ModelDescription& description() const noexcept override { return description_; }

@@ -27,20 +27,27 @@ struct RecommendedSampling {
 /// What the header alone tells: no weights are read. Shown by get_model_info, `models info`, `doctor`.
 struct ModelDescription {
   std::string path;
-  std::string name;           ///< general.name, else the file name
-  std::string architecture;   ///< "llama", ...
-  std::string quantization;   ///< the most common matrix type by bytes, e.g. "Q4_1"; with the file's own label if it has one
-  std::string format;         ///< "gguf v3", "safetensors"
+  std::string name;          ///< general.name, else the file name
+  std::string architecture;  ///< "llama", ...
+  std::string
+      quantization;    ///< the most common matrix type by bytes, e.g. "Q4_1"; with the file's own label if it has one
+  std::string format;  ///< "gguf v3", "safetensors"
   uint64_t parameters = 0;
   uint64_t file_bytes = 0;
   uint64_t weight_bytes = 0;
   uint32_t layers = 0, embedding = 0, heads = 0, kv_heads = 0, head_dim = 0, feed_forward = 0;
-  uint32_t max_context = 0;   ///< what the file says
+  uint32_t max_context = 0;  ///< what the file says
   uint32_t vocab_size = 0;
   bool has_chat_template = false;
   RecommendedSampling sampling;
-  std::string fingerprint;    ///< hex; identity of metadata and tensor table before the load, of all weights after (decisions.md 8)
-  struct Tensor { std::string name; std::string type; std::vector<uint64_t> shape; uint64_t bytes = 0; };
+  std::string fingerprint;  ///< hex; identity of metadata and tensor table before the load, of all weights after
+                            ///< (decisions.md 8)
+  struct Tensor {
+    std::string name;
+    std::string type;
+    std::vector<uint64_t> shape;
+    uint64_t bytes = 0;
+  };
   std::vector<Tensor> tensors;
   std::vector<std::pair<std::string, std::string>> metadata;  ///< keys with short printable values
 };
@@ -70,8 +77,9 @@ class Model {
   virtual const ChatTemplate* chat_template() const noexcept = 0;
   virtual uint64_t weight_bytes_in_memory() const noexcept = 0;
 
-  /// The longest context that sequences will reach, once before the first forward(). Models with two sets of rope factors
-  /// (longrope: phi3) take the short set if it stays within their original context; without a call, the long set.
+  /// The longest context that sequences will reach, once before the first forward(). Models with two sets of rope
+  /// factors (longrope: phi3) take the short set if it stays within their original context; without a call, the long
+  /// set.
   virtual void choose_context(uint32_t tokens) { (void)tokens; }
 
   /// Cache geometry of one pool with `full_pages` pages for groups that keep everything. Window groups get what

@@ -31,23 +31,23 @@ enum class QkNorm : uint8_t { kNone, kPerHead, kWholeRow };
 struct AttentionConfig {
   uint32_t heads = 0, kv_heads = 0;
   uint32_t k_dim = 0, v_dim = 0;
-  uint32_t window = 0;                 ///< 0: everything
+  uint32_t window = 0;  ///< 0: everything
   float scale = 0.0F;
   float soft_cap = 0.0F;
-  std::optional<uint32_t> rope;        ///< index into ropes; none: no rotation in this layer
+  std::optional<uint32_t> rope;  ///< index into ropes; none: no rotation in this layer
   QkNorm qk_norm = QkNorm::kNone;
-  bool value_norm = false;             ///< gain-free RMS norm of each value head
-  bool value_is_key = false;           ///< without an attn_v tensor the unrotated, unnormed K is V (gemma4)
-  bool output_gate = false;            ///< Q holds [query, gate] per head; the result is multiplied by sigmoid(gate)
+  bool value_norm = false;    ///< gain-free RMS norm of each value head
+  bool value_is_key = false;  ///< without an attn_v tensor the unrotated, unnormed K is V (gemma4)
+  bool output_gate = false;   ///< Q holds [query, gate] per head; the result is multiplied by sigmoid(gate)
   bool sinks = false;
-  bool fused_qkv = false;              ///< one tensor attn_qkv: all of Q, then K, then V
-  std::optional<uint32_t> kv_source;   ///< uses that layer's cache instead of its own K and V
+  bool fused_qkv = false;             ///< one tensor attn_qkv: all of Q, then K, then V
+  std::optional<uint32_t> kv_source;  ///< uses that layer's cache instead of its own K and V
 };
 
 /// Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434), in the absorbed form: the cache holds latents.
 struct MlaConfig {
   uint32_t heads = 0;
-  uint32_t query_rank = 0;             ///< 0: queries are not compressed
+  uint32_t query_rank = 0;  ///< 0: queries are not compressed
   uint32_t latent = 0;
   uint32_t rope_dims = 0, no_rope_dims = 0, v_dim = 0;
   float scale = 0.0F;
@@ -56,28 +56,28 @@ struct MlaConfig {
 
 /// Sizes of the mixers with state; each uses what it needs.
 struct RecurrentConfig {
-  uint32_t taps = 0;                   ///< of the causal convolution
-  uint32_t heads = 0, head_dim = 0;    ///< value heads
-  uint32_t groups = 1;                 ///< key heads (delta), groups of B and C (mamba2)
-  uint32_t state_dim = 0;              ///< key size (delta), state per channel (mamba2)
-  bool tiled_heads = false;            ///< value head h uses key head h % groups instead of h / (heads / groups)
-  bool fused_beta_alpha = false;       ///< one tensor ssm_ba, grouped by key head
+  uint32_t taps = 0;                 ///< of the causal convolution
+  uint32_t heads = 0, head_dim = 0;  ///< value heads
+  uint32_t groups = 1;               ///< key heads (delta), groups of B and C (mamba2)
+  uint32_t state_dim = 0;            ///< key size (delta), state per channel (mamba2)
+  bool tiled_heads = false;          ///< value head h uses key head h % groups instead of h / (heads / groups)
+  bool fused_beta_alpha = false;     ///< one tensor ssm_ba, grouped by key head
 };
 
 enum class FeedForwardKind : uint8_t { kNone, kDense, kMoe };
 struct FeedForwardConfig {
   FeedForwardKind kind = FeedForwardKind::kDense;
-  uint32_t width = 0;                  ///< hidden width (of one expert if MoE)
+  uint32_t width = 0;  ///< hidden width (of one expert if MoE)
   bool gated = true;
-  bool fused_gate_up = false;          ///< ffn_up holds gate rows, then up rows
+  bool fused_gate_up = false;  ///< ffn_up holds gate rows, then up rows
   Activation activation = Activation::kSilu;
   // MoE only.
   RouterKind router = RouterKind::kSoftmaxThenTopK;
   uint32_t experts = 0, top_k = 0, expert_groups = 1, top_groups = 1;
   bool normalise = false;
   float weight_scale = 1.0F;
-  uint32_t shared_width = 0;           ///< 0: no shared expert
-  bool shared_gate = false;            ///< the shared expert is multiplied by sigmoid of a learned gate
+  uint32_t shared_width = 0;  ///< 0: no shared expert
+  bool shared_gate = false;   ///< the shared expert is multiplied by sigmoid of a learned gate
 };
 
 /// Where the norms of a block sit; see layers/block.h.
@@ -108,14 +108,14 @@ struct ModelConfig {
   NormKind norm = NormKind::kRms;
   float eps = 1e-5F;
   NormPlacement placement = NormPlacement::kPre;
-  bool two_parallel_norms = false;     ///< kParallel: the feed-forward part has a norm of its own
+  bool two_parallel_norms = false;  ///< kParallel: the feed-forward part has a norm of its own
   float embedding_scale = 1.0F;
   float residual_scale = 1.0F;
   float logit_scale = 1.0F;
   float logit_soft_cap = 0.0F;
   bool learned_positions = false;
-  uint32_t per_layer_width = 0;        ///< gemma4: size of the per-layer token embeddings; 0: none
-  bool layer_output_scale = false;     ///< gemma4: each block's result is multiplied by a stored number
+  uint32_t per_layer_width = 0;     ///< gemma4: size of the per-layer token embeddings; 0: none
+  bool layer_output_scale = false;  ///< gemma4: each block's result is multiplied by a stored number
   WeightNames names;
   std::vector<RopeConfig> ropes;
   std::vector<LayerConfig> layers;

@@ -13,7 +13,8 @@ Result<std::unique_ptr<ModelFile>> ModelFile::open(const std::string& path, cons
 
 Result<std::vector<float>> read_values(const FileTensor& tensor) {
   constexpr uint64_t kMaxValues = 1u << 20;
-  if (tensor.values() > kMaxValues) return Failure(Code::kTooLarge, "tensor " + printable(tensor.name) + " is too large here");
+  if (tensor.values() > kMaxValues)
+    return Failure(Code::kTooLarge, "tensor " + printable(tensor.name) + " is too large here");
   std::vector<std::byte> bytes(tensor.bytes);
   KVASIR_TRY(tensor.source->read(tensor.offset, bytes));
   std::vector<float> values(tensor.values());

@@ -41,7 +41,8 @@ class ModelFile {
   virtual const Metadata& metadata() const noexcept = 0;
   virtual const std::vector<FileTensor>& tensors() const noexcept = 0;
   virtual const FileTensor* find(std::string_view name) const = 0;
-  /// True if Q and K rows are permuted for adjacent-pair rotation where the family's original is half-split (GGUF of llama).
+  /// True if Q and K rows are permuted for adjacent-pair rotation where the family's original is half-split (GGUF of
+  /// llama).
   virtual bool permutes_query_key() const noexcept = 0;
   virtual Result<VocabularyData> vocabulary() const = 0;
   virtual Result<std::optional<std::string>> chat_template() const = 0;
@@ -49,7 +50,8 @@ class ModelFile {
   virtual Result<void> check_unchanged() const = 0;
 };
 
-/// tokenizer.ggml.* of GGUF metadata as checked types: counts, element types and id ranges (reliability.md V1-V4, V6, V8).
+/// tokenizer.ggml.* of GGUF metadata as checked types: counts, element types and id ranges (reliability.md V1-V4, V6,
+/// V8).
 Result<VocabularyData> read_vocabulary(const Metadata& metadata, const ModelLimits& limits);
 
 /// All values of a small tensor as f32 (rope factors, scales). Errors: kIo, kCorrupt, kTooLarge (above 1 Mi values).

@@ -1,5 +1,5 @@
-// Every bound on what a model file may say, in one struct (reliability.md C1). Printed by `doctor`; a file beyond a bound
-// fails with kTooLarge and the bound's name.
+// Every bound on what a model file may say, in one struct (reliability.md C1). Printed by `doctor`; a file beyond a
+// bound fails with kTooLarge and the bound's name.
 #pragma once
 
 #include <cstdint>
@@ -21,11 +21,11 @@ struct ModelLimits {
   uint32_t max_layers = 512;
   uint32_t max_heads = 1024;
   uint32_t max_head_size = 4096;
-  uint32_t max_state_heads = 65'536;     ///< of a state-space mixer
+  uint32_t max_state_heads = 65'536;  ///< of a state-space mixer
   uint32_t max_experts = 4096;
-  uint32_t max_width = 1u << 20;         ///< embedding, feed-forward
+  uint32_t max_width = 1u << 20;  ///< embedding, feed-forward
   uint64_t max_vocab = 1'000'000;
-  uint32_t max_context = 1u << 24;       ///< a file that promises more is clamped to this
+  uint32_t max_context = 1u << 24;  ///< a file that promises more is clamped to this
 };
 
 }  // namespace kvasir

@@ -43,7 +43,9 @@ std::vector<float> yarn_frequencies(double base, uint32_t dims, const YarnScalin
   return out;
 }
 
-float yarn_magnitude(double factor) { return factor <= 1.0 ? 1.0F : static_cast<float>(0.1 * std::log(factor) + 1.0); }
+float yarn_magnitude(double factor) {
+  return factor <= 1.0 ? 1.0F : static_cast<float>(0.1 * std::log(factor) + 1.0);
+}
 
 std::vector<float> divide_frequencies(std::vector<float> frequencies, const std::vector<float>& factors) {
   for (size_t i = 0; i < frequencies.size(); ++i) frequencies[i] /= factors[i];

@@ -38,7 +38,8 @@ Result<void> Transformer::plan_weights(WeightPlan& plan) {
     KVASIR_TRY(plan.table(positions_, "position_embd.weight", config_.max_context, config_.width, false));
   }
   if (config_.per_layer_width > 0) KVASIR_TRY(per_layer_.plan(plan, config_));
-  for (const char* known : {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"}) plan.ignore(known);
+  for (const char* known : {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
+    plan.ignore(known);
   std::vector<uint32_t> kv_layer_of(config_.layers.size(), 0);
   for (uint32_t i = 0; i < config_.layers.size(); ++i) {
     const LayerScope scope{plan, config_, i, caches_, group_windows_, kv_layer_of};
@@ -60,8 +61,9 @@ void Transformer::choose_context(uint32_t tokens) {
   }
 }
 
-Result<void> Transformer::forward(Stream& stream, KvPool& pool, const StepLayout& layout, std::span<const TokenId> tokens,
-                                  std::span<const uint32_t> logit_rows, std::span<float> logits) const {
+Result<void> Transformer::forward(Stream& stream, KvPool& pool, const StepLayout& layout,
+                                  std::span<const TokenId> tokens, std::span<const uint32_t> logit_rows,
+                                  std::span<float> logits) const {
   stream.begin(layout, &pool);
   Step step(stream, layout.rows, config_.width);
   Mat x = stream.alloc(layout.rows, config_.width);
@@ -83,7 +85,8 @@ void Transformer::head(Step& step, Mat x, std::span<const uint32_t> rows, std::s
     Mat wanted = step.alloc(count, config_.width);
     Mat y = step.alloc(count, config_.vocab);
     step.stream.gather_rows(wanted, x, chunk);
-    const LinearSpec parts[] = {{y, output_ != nullptr ? output_ : embedding_, output_bias_, false, config_.logit_scale}};
+    const LinearSpec parts[] = {
+        {y, output_ != nullptr ? output_ : embedding_, output_bias_, false, config_.logit_scale}};
     step.stream.norm_linear(parts, wanted, output_norm_);
     if (config_.logit_soft_cap > 0.0F) step.stream.soft_cap(y, config_.logit_soft_cap);
     step.stream.download(logits.subspan(begin * config_.vocab, size_t{count} * config_.vocab), y);

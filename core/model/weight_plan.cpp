@@ -16,7 +16,8 @@ std::string shape_text(const FileTensor& t) {
 Failure wrong_shape(const FileTensor& t, std::initializer_list<uint64_t> wanted) {
   std::string text = "[";
   for (const uint64_t d : wanted) text += (text.size() > 1 ? ", " : "") + std::to_string(d);
-  return Failure(Code::kCorrupt, "tensor " + t.name + " has shape " + shape_text(t) + " where the metadata says " + text + "]");
+  return Failure(Code::kCorrupt,
+                 "tensor " + t.name + " has shape " + shape_text(t) + " where the metadata says " + text + "]");
 }
 
 bool is_float(TensorType type) {
@@ -54,15 +55,18 @@ void WeightPlan::request(const FileTensor& t, WeightUse use, const Weight*& slot
   bytes_ += bytes;
 }
 
-Result<void> WeightPlan::matrix(const Weight*& slot, const std::string& name, uint64_t rows, uint64_t cols, RowView view) {
+Result<void> WeightPlan::matrix(const Weight*& slot, const std::string& name, uint64_t rows, uint64_t cols,
+                                RowView view) {
   const FileTensor* t = KVASIR_TRY(find(name));
   const uint64_t all = view.of == 0 ? rows : view.of;
-  if (t->dims[0] != cols || t->dims[1] != all || t->dims[2] != 1 || t->dims[3] != 1) return wrong_shape(*t, {cols, all});
+  if (t->dims[0] != cols || t->dims[1] != all || t->dims[2] != 1 || t->dims[3] != 1)
+    return wrong_shape(*t, {cols, all});
   request(*t, WeightUse::kMatrix, slot, 1, rows, cols, view.first);
   return {};
 }
 
-Result<void> WeightPlan::experts(const Weight*& slot, const std::string& name, uint64_t experts, uint64_t rows, uint64_t cols) {
+Result<void> WeightPlan::experts(const Weight*& slot, const std::string& name, uint64_t experts, uint64_t rows,
+                                 uint64_t cols) {
   const FileTensor* t = KVASIR_TRY(find(name));
   if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != experts || t->dims[3] != 1) {
     return wrong_shape(*t, {cols, rows, experts});
@@ -71,8 +75,8 @@ Result<void> WeightPlan::experts(const Weight*& slot, const std::string& name, u
   return {};
 }
 
-Result<void> WeightPlan::slice(const Weight*& slot, const std::string& name, uint64_t index, uint64_t count, uint64_t rows,
-                               uint64_t cols) {
+Result<void> WeightPlan::slice(const Weight*& slot, const std::string& name, uint64_t index, uint64_t count,
+                               uint64_t rows, uint64_t cols) {
   const FileTensor* t = KVASIR_TRY(find(name));
   if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != count || t->dims[3] != 1) {
     return wrong_shape(*t, {cols, rows, count});
@@ -81,9 +85,11 @@ Result<void> WeightPlan::slice(const Weight*& slot, const std::string& name, uin
   return {};
 }
 
-Result<void> WeightPlan::table(const Weight*& slot, const std::string& name, uint64_t rows, uint64_t cols, bool also_matrix) {
+Result<void> WeightPlan::table(const Weight*& slot, const std::string& name, uint64_t rows, uint64_t cols,
+                               bool also_matrix) {
   const FileTensor* t = KVASIR_TRY(find(name));
-  if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != 1 || t->dims[3] != 1) return wrong_shape(*t, {cols, rows});
+  if (t->dims[0] != cols || t->dims[1] != rows || t->dims[2] != 1 || t->dims[3] != 1)
+    return wrong_shape(*t, {cols, rows});
   request(*t, also_matrix ? WeightUse::kTableAndMatrix : WeightUse::kTable, slot, 1, rows, cols, 0);
   return {};
 }
@@ -103,7 +109,8 @@ Result<void> WeightPlan::vector(const Weight*& slot, const std::string& name, ui
 
 Result<void> WeightPlan::taps(const Weight*& slot, const std::string& name, uint64_t channels, uint64_t count) {
   const FileTensor* t = KVASIR_TRY(find(name));
-  if (t->dims[0] != count || t->values() != channels * count || !is_float(t->type)) return wrong_shape(*t, {count, channels});
+  if (t->dims[0] != count || t->values() != channels * count || !is_float(t->type))
+    return wrong_shape(*t, {count, channels});
   request(*t, WeightUse::kVector, slot, 1, channels, count, 0);
   return {};
 }

@@ -32,7 +32,8 @@ class WeightPlan {
   /// experts x W[rows, cols] for moe().
   Result<void> experts(const Weight*& slot, const std::string& name, uint64_t experts, uint64_t rows, uint64_t cols);
   /// One matrix of a stack of `count`.
-  Result<void> slice(const Weight*& slot, const std::string& name, uint64_t index, uint64_t count, uint64_t rows, uint64_t cols);
+  Result<void> slice(const Weight*& slot, const std::string& name, uint64_t index, uint64_t count, uint64_t rows,
+                     uint64_t cols);
   /// Table[rows, cols] for embed(); `also_matrix`: the output projection uses the same copy.
   Result<void> table(const Weight*& slot, const std::string& name, uint64_t rows, uint64_t cols, bool also_matrix);
   /// `values` numbers held as f32: norms, biases, taps. `rows` keeps a two-dimensional shape (conv taps).
@@ -62,8 +63,8 @@ class WeightPlan {
     uint64_t bytes;
   };
   Result<const FileTensor*> find(const std::string& name);
-  void request(const FileTensor& tensor, WeightUse use, const Weight*& slot, uint64_t experts, uint64_t rows, uint64_t cols,
-               uint64_t first_row);
+  void request(const FileTensor& tensor, WeightUse use, const Weight*& slot, uint64_t experts, uint64_t rows,
+               uint64_t cols, uint64_t first_row);
 
   const ModelFile& file_;
   std::vector<Request> requests_;

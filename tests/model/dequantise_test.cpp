@@ -1,14 +1,13 @@
 // Every decoder against the values that the reference decoders gave for the same blocks, bit for bit.
-#include <catch2/catch.hpp>
+#include "backends/reference/dequantise.h"
 
 #include <bit>
+#include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
+#include <nlohmann/json.hpp>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
-#include "backends/reference/dequantise.h"
 #include "tests/support/data.h"
 
 using namespace kvasir;
@@ -52,9 +51,9 @@ TEST_CASE("half precision round trip is exact for every finite half", "[dequanti
 }
 
 TEST_CASE("conversion to half rounds to nearest even, into subnormals and into infinity", "[dequantise]") {
-  CHECK(float_to_half(1.0F + 0.00048828125F) == 0x3C00);   // halfway: even below
+  CHECK(float_to_half(1.0F + 0.00048828125F) == 0x3C00);      // halfway: even below
   CHECK(float_to_half(1.0F + 3 * 0.00048828125F) == 0x3C02);  // halfway: even above
-  CHECK(float_to_half(std::ldexp(1.0F, -25)) == 0x0000);   // half of the smallest: even
+  CHECK(float_to_half(std::ldexp(1.0F, -25)) == 0x0000);      // half of the smallest: even
   CHECK(float_to_half(std::ldexp(1.5F, -25)) == 0x0001);
   CHECK(float_to_half(65519.0F) == 0x7BFF);
   CHECK(float_to_half(65520.0F) == 0x7C00);

@@ -1,15 +1,13 @@
 // Every model family against the logits of its reference implementation (tiny random models, GGUF form).
-#include <catch2/catch.hpp>
-
 #include <algorithm>
+#include <catch2/catch.hpp>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
-
-#include <nlohmann/json.hpp>
 
 #include "tests/model/runner.h"
 #include "tests/support/data.h"
@@ -105,12 +103,14 @@ void judge(Runner& runner, const json& golden, double clear_margin, Errors& erro
     compare(prompt.size() - 1 + i, static_cast<size_t>(greedy[i]), golden["greedy_margin"][i].get<double>());
   }
   for (size_t v = 0; v < n; ++v) {
-    const double error = std::fabs(static_cast<double>(row(prompt.size() - 1)[v]) - golden["logits_last"][v].get<double>());
+    const double error =
+        std::fabs(static_cast<double>(row(prompt.size() - 1)[v]) - golden["logits_last"][v].get<double>());
     errors.logits = std::isnan(error) ? INFINITY : std::max(errors.logits, error);
   }
 }
 
-Errors judge_family(const Family& family, const std::filesystem::path& folder, RunnerOptions options, double clear_margin) {
+Errors judge_family(const Family& family, const std::filesystem::path& folder, RunnerOptions options,
+                    double clear_margin) {
   Errors errors;
   const auto lines = read_lines(folder / family.golden);
   // Prompts on the two sides of a longrope model's original context need models that chose differently.
@@ -128,8 +128,8 @@ Errors judge_family(const Family& family, const std::filesystem::path& folder, R
 }
 
 /// As judge_family(); nothing (and a counted skip) where the backend says that it lacks the file's tensor types.
-std::optional<Errors> judge_if_possible(const Family& family, const std::filesystem::path& folder, const RunnerOptions& options,
-                                        double clear_margin) {
+std::optional<Errors> judge_if_possible(const Family& family, const std::filesystem::path& folder,
+                                        const RunnerOptions& options, double clear_margin) {
   try {
     return judge_family(family, folder, options, clear_margin);
   } catch (const std::runtime_error& e) {
@@ -164,9 +164,10 @@ class Table {
   void end() { text_ << "\n"; }
   ~Table() {
     if (const char* path = std::getenv("KVASIR_FAMILIES_MD")) {
-      std::ofstream(path) << "Largest absolute difference of a logit from the reference implementation (logits have a standard\n"
-                             "deviation of about 2.2), GGUF form, f32 KV and activations; last column: f16 KV, default activations.\n\n"
-                          << text_.str();
+      std::ofstream(path)
+          << "Largest absolute difference of a logit from the reference implementation (logits have a standard\n"
+             "deviation of about 2.2), GGUF form, f32 KV and activations; last column: f16 KV, default activations.\n\n"
+          << text_.str();
     } else {
       std::printf("%s", text_.str().c_str());
     }

@@ -1,12 +1,10 @@
 // Really trained models against published or independently computed results.
-#include <catch2/catch.hpp>
-
 #include <algorithm>
+#include <catch2/catch.hpp>
 #include <cmath>
 #include <cstdio>
-#include <sstream>
-
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "tests/model/runner.h"
 #include "tests/support/data.h"
@@ -32,7 +30,9 @@ std::vector<std::string> all_backends() {
   return names;
 }
 
-double log_probability(std::span<const float> logits, size_t id) { return static_cast<double>(logits[id]) - logsumexp(logits); }
+double log_probability(std::span<const float> logits, size_t id) {
+  return static_cast<double>(logits[id]) - logsumexp(logits);
+}
 
 /// Log-probabilities of the reference at the last position of each prompt, in the order of golden.jsonl.
 std::vector<std::vector<double>> reference_distributions(const std::filesystem::path& file, size_t prompts) {
@@ -68,7 +68,8 @@ struct Comparison {
 
 /// `clear_margin`: greedy steps whose reference margin is below it may differ. At most `steps` of the golden
 /// continuation are fed.
-Comparison compare(Runner& runner, const json& golden, const std::vector<double>& last, double clear_margin, size_t steps) {
+Comparison compare(Runner& runner, const json& golden, const std::vector<double>& last, double clear_margin,
+                   size_t steps) {
   const json& reference = golden["reference"];
   const auto ids = golden["ids"].get<std::vector<TokenId>>();
   const auto greedy = reference["greedy"]["ids"].get<std::vector<TokenId>>();
@@ -109,14 +110,16 @@ Comparison compare(Runner& runner, const json& golden, const std::vector<double>
 }
 
 void print_header() {
-  std::printf("%-18s %-6s %-20s %9s %9s %9s %6s %8s\n", "backend", "kind", "prompt", "top20", "kl", "nll", "greedy", "margin");
+  std::printf("%-18s %-6s %-20s %9s %9s %9s %6s %8s\n", "backend", "kind", "prompt", "top20", "kl", "nll", "greedy",
+              "margin");
 }
 
-void judge(Runner& runner, const json& golden, const std::vector<double>& last, const std::string& backend, bool tight, size_t steps) {
+void judge(Runner& runner, const json& golden, const std::vector<double>& last, const std::string& backend, bool tight,
+           size_t steps) {
   const auto id = golden["id"].get<std::string>();
   const Comparison c = compare(runner, golden, last, tight ? 1e-3 : 0.3, steps);
-  std::printf("%-18s %-6s %-20s %9.2e %9.2e %9.2e %6zu %8.4f\n", backend.c_str(), tight ? "tight" : "loose", id.c_str(), c.top20, c.kl,
-              c.nll, c.greedy_wrong, c.greedy_margin);
+  std::printf("%-18s %-6s %-20s %9.2e %9.2e %9.2e %6zu %8.4f\n", backend.c_str(), tight ? "tight" : "loose", id.c_str(),
+              c.top20, c.kl, c.nll, c.greedy_wrong, c.greedy_margin);
   std::fflush(stdout);
   CAPTURE(backend, tight, id);
   // smollm2-135m/README.md, "What tolerance is honest". Its 0.5 % is for documents; short prompts average less out.

@@ -1,6 +1,5 @@
 // Loading and stepping a model: what a caller of core/model/model.h may rely on.
 #include <catch2/catch.hpp>
-
 #include <cmath>
 #include <fstream>
 #include <thread>
@@ -160,8 +159,12 @@ TEST_CASE("chunked and batched steps equal one step bit for bit", "[model]") {
         for (size_t at = 0, other_at = 0; at < tokens.size();) {
           const size_t count = std::min<size_t>(tokens.size() - at, at % 3 == 0 ? 1 : 17);
           std::vector<Piece> pieces(3);
-          pieces[0] = {2, {other.begin() + static_cast<std::ptrdiff_t>(other_at), other.begin() + static_cast<std::ptrdiff_t>(other_at) + 3}};
-          pieces[1] = {1, {tokens.begin() + static_cast<std::ptrdiff_t>(at), tokens.begin() + static_cast<std::ptrdiff_t>(at + count)}};
+          pieces[0] = {2,
+                       {other.begin() + static_cast<std::ptrdiff_t>(other_at),
+                        other.begin() + static_cast<std::ptrdiff_t>(other_at) + 3}};
+          pieces[1] = {1,
+                       {tokens.begin() + static_cast<std::ptrdiff_t>(at),
+                        tokens.begin() + static_cast<std::ptrdiff_t>(at + count)}};
           pieces[2] = {0, {other[other_at]}};
           const auto logits = runner.step(pieces);
           batched.insert(batched.end(), logits.begin() + 3 * runner.vocab(), logits.end() - runner.vocab());
@@ -202,7 +205,8 @@ TEST_CASE("smaller KV types change the result, a little", "[model]") {
     Runner runner(path, options);
     const auto got = runner.run(tokens);
     double worst = 0.0;
-    for (size_t i = 0; i < got.size(); ++i) worst = std::max(worst, std::fabs(static_cast<double>(got[i]) - static_cast<double>(want[i])));
+    for (size_t i = 0; i < got.size(); ++i)
+      worst = std::max(worst, std::fabs(static_cast<double>(got[i]) - static_cast<double>(want[i])));
     CHECK(worst > 0.0);
     CHECK(worst < limit);
   }

@@ -1,7 +1,7 @@
 // Choosing a backend: by name, automatically, and never silently another one.
-#include <catch2/catch.hpp>
-
 #include "backends/registry.h"
+
+#include <catch2/catch.hpp>
 
 using namespace kvasir;
 
@@ -9,7 +9,8 @@ TEST_CASE("an unknown backend is refused with the known names", "[registry]") {
   const auto result = BackendRegistry::create().open("gpu", {});
   REQUIRE_FALSE(result);
   CHECK(result.error().code == Code::kInvalidArgument);
-  for (const char* name : {"auto", "cpu", "cuda", "reference"}) CHECK_THAT(result.error().message, Catch::Contains(name));
+  for (const char* name : {"auto", "cpu", "cuda", "reference"})
+    CHECK_THAT(result.error().message, Catch::Contains(name));
 }
 
 TEST_CASE("a backend that cannot run here is an error with its reason, never another backend", "[registry]") {

@@ -48,8 +48,9 @@ Result<std::string> ConfigReader::text_or(std::string_view key, std::string_view
   return std::string(KVASIR_TRY(file_.metadata().string(full(key))).value_or(fallback));
 }
 
-Result<std::vector<uint32_t>> ConfigReader::per_layer(std::string_view key, size_t layers, std::optional<uint32_t> fallback,
-                                                      uint32_t low, uint32_t high) const {
+Result<std::vector<uint32_t>> ConfigReader::per_layer(std::string_view key, size_t layers,
+                                                      std::optional<uint32_t> fallback, uint32_t low,
+                                                      uint32_t high) const {
   const MetaValue* value = file_.metadata().find(full(key));
   if (value == nullptr || !std::holds_alternative<MetaArray>(*value)) {
     const auto one = KVASIR_TRY(optional(key, low, high));
@@ -58,8 +59,8 @@ Result<std::vector<uint32_t>> ConfigReader::per_layer(std::string_view key, size
   }
   const auto numbers = KVASIR_TRY(file_.metadata().integers(full(key)));
   if (numbers->size() != layers) {
-    return Failure(Code::kCorrupt, "metadata " + full(key) + " has " + std::to_string(numbers->size()) + " elements for " +
-                                       std::to_string(layers) + " layers");
+    return Failure(Code::kCorrupt, "metadata " + full(key) + " has " + std::to_string(numbers->size()) +
+                                       " elements for " + std::to_string(layers) + " layers");
   }
   std::vector<uint32_t> out;
   for (const int64_t n : *numbers) {
@@ -76,8 +77,8 @@ Result<std::optional<std::vector<bool>>> ConfigReader::flags_per_layer(std::stri
   const auto numbers = KVASIR_TRY(file_.metadata().integers(full(key)));
   const uint32_t all = KVASIR_TRY(required("block_count", 1, limits_.max_layers));
   if (numbers->size() != layers && numbers->size() != all) {
-    return Failure(Code::kCorrupt, "metadata " + full(key) + " has " + std::to_string(numbers->size()) + " elements for " +
-                                       std::to_string(layers) + " layers");
+    return Failure(Code::kCorrupt, "metadata " + full(key) + " has " + std::to_string(numbers->size()) +
+                                       " elements for " + std::to_string(layers) + " layers");
   }
   std::vector<bool> out;
   for (size_t i = 0; i < layers; ++i) out.push_back((*numbers)[i] != 0);
@@ -91,8 +92,10 @@ Result<uint32_t> ConfigReader::vocabulary_size() const {
     const auto rows = KVASIR_TRY(optional("vocab_size", 1, static_cast<uint32_t>(limits_.max_vocab)));
     if (rows) return *rows;
   }
-  if (tokens == nullptr || tokens->empty()) return Failure(Code::kCorrupt, "the file has no vocabulary (tokenizer.ggml.tokens)");
-  if (tokens->size() > limits_.max_vocab) return Failure(Code::kTooLarge, "the vocabulary has more tokens than allowed");
+  if (tokens == nullptr || tokens->empty())
+    return Failure(Code::kCorrupt, "the file has no vocabulary (tokenizer.ggml.tokens)");
+  if (tokens->size() > limits_.max_vocab)
+    return Failure(Code::kTooLarge, "the vocabulary has more tokens than allowed");
   return static_cast<uint32_t>(tokens->size());
 }
 
@@ -108,7 +111,8 @@ Result<ModelConfig> ConfigReader::base(NormKind norm) const {
   const char* eps_key = norm == NormKind::kRms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon";
   const auto eps = KVASIR_TRY(number(eps_key));
   if (!eps) return Failure(Code::kCorrupt, "metadata " + full(eps_key) + " is missing");
-  if (!(*eps >= 0.0F && *eps < 1.0F)) return Failure(Code::kCorrupt, "metadata " + full(eps_key) + " is not from 0 to 1");
+  if (!(*eps >= 0.0F && *eps < 1.0F))
+    return Failure(Code::kCorrupt, "metadata " + full(eps_key) + " is not from 0 to 1");
   config.eps = *eps;
   KVASIR_TRY(read_attention(config));
   KVASIR_TRY(read_feed_forward(config));
@@ -141,8 +145,9 @@ Result<void> ConfigReader::read_attention(ModelConfig& config) const {
     a.scale = scale.value_or(1.0F / std::sqrt(static_cast<float>(a.k_dim)));
     if (a.k_dim > limits_.max_head_size) return Failure(Code::kTooLarge, "attention heads are larger than allowed");
     if (a.kv_heads > 0 && a.heads % a.kv_heads != 0) {
-      return Failure(Code::kCorrupt, "metadata " + full("attention.head_count_kv") + " = " + std::to_string(a.kv_heads) +
-                                         " does not divide " + std::to_string(a.heads) + " heads");
+      return Failure(Code::kCorrupt, "metadata " + full("attention.head_count_kv") + " = " +
+                                         std::to_string(a.kv_heads) + " does not divide " + std::to_string(a.heads) +
+                                         " heads");
     }
   }
   return {};
@@ -217,12 +222,13 @@ Result<std::vector<float>> ConfigReader::factors(std::string_view tensor, uint32
   const FileTensor* t = file_.find(tensor);
   if (t == nullptr) return Failure(Code::kCorrupt, "tensor " + std::string(tensor) + " is missing");
   if (t->values() != count) {
-    return Failure(Code::kCorrupt, "tensor " + std::string(tensor) + " has " + std::to_string(t->values()) + " values, not " +
-                                       std::to_string(count));
+    return Failure(Code::kCorrupt, "tensor " + std::string(tensor) + " has " + std::to_string(t->values()) +
+                                       " values, not " + std::to_string(count));
   }
   auto values = KVASIR_TRY(read_values(*t));
   for (const float v : values) {
-    if (!(v > 0.0F)) return Failure(Code::kCorrupt, "tensor " + std::string(tensor) + " holds a factor that is not above zero");
+    if (!(v > 0.0F))
+      return Failure(Code::kCorrupt, "tensor " + std::string(tensor) + " holds a factor that is not above zero");
   }
   return values;
 }
@@ -230,8 +236,10 @@ Result<std::vector<float>> ConfigReader::factors(std::string_view tensor, uint32
 Result<ModelConfig> ConfigReader::rotary_base(NormKind norm, RopeKind kind) const {
   ModelConfig config = KVASIR_TRY(base(norm));
   for (LayerConfig& layer : config.layers) {
-    if (layer.attention.heads == 0) return Failure(Code::kCorrupt, "metadata " + full("attention.head_count") + " is 0");
-    if (layer.attention.kv_heads == 0) return Failure(Code::kCorrupt, "metadata " + full("attention.head_count_kv") + " is 0");
+    if (layer.attention.heads == 0)
+      return Failure(Code::kCorrupt, "metadata " + full("attention.head_count") + " is 0");
+    if (layer.attention.kv_heads == 0)
+      return Failure(Code::kCorrupt, "metadata " + full("attention.head_count_kv") + " is 0");
     layer.attention.rope = 0;
   }
   config.ropes.push_back(KVASIR_TRY(rope(kind, config.layers[0].attention.k_dim)));

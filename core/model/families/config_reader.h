@@ -31,8 +31,8 @@ class ConfigReader {
   Result<uint32_t> required(std::string_view key, uint32_t low, uint32_t high) const;
   Result<std::optional<uint32_t>> optional(std::string_view key, uint32_t low, uint32_t high) const;
   Result<uint32_t> optional_or(std::string_view key, uint32_t fallback, uint32_t low, uint32_t high) const;
-  Result<std::optional<float>> number(std::string_view key) const;          ///< finite
-  Result<std::optional<float>> positive(std::string_view key) const;        ///< finite and > 0
+  Result<std::optional<float>> number(std::string_view key) const;    ///< finite
+  Result<std::optional<float>> positive(std::string_view key) const;  ///< finite and > 0
   Result<float> number_or(std::string_view key, float fallback) const;
   Result<bool> flag_or(std::string_view key, bool fallback) const;
   Result<std::string> text_or(std::string_view key, std::string_view fallback) const;

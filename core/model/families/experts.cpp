@@ -16,7 +16,8 @@ Result<MlaConfig> read_mla(ConfigReader& reader, const ModelConfig& config) {
   const auto key = KVASIR_TRY(reader.optional("attention.key_length_mla", mla.rope_dims + 1, limits.max_head_size));
   const auto value = KVASIR_TRY(reader.optional("attention.value_length_mla", 1, limits.max_head_size));
   if (!key || !value) {
-    return Failure(Code::kUnsupported, "this deepseek2 file is of the form before attention.key_length_mla; convert the model again");
+    return Failure(Code::kUnsupported,
+                   "this deepseek2 file is of the form before attention.key_length_mla; convert the model again");
   }
   if (mla.heads == 0) return Failure(Code::kCorrupt, "metadata deepseek2.attention.head_count is 0");
   mla.no_rope_dims = *key - mla.rope_dims;

@@ -1,5 +1,5 @@
-// The table of model families: an architecture's name, and the reader that turns its metadata into a ModelConfig. Adding
-// a family is a row in families/table.cpp and, where it differs, a reader of a few lines.
+// The table of model families: an architecture's name, and the reader that turns its metadata into a ModelConfig.
+// Adding a family is a row in families/table.cpp and, where it differs, a reader of a few lines.
 #pragma once
 
 #include <span>

@@ -10,7 +10,8 @@ namespace {
 void scale_by_width_per_head(ModelConfig& config, size_t layers_of_large) {
   if (config.layers.size() != layers_of_large) return;
   for (LayerConfig& layer : config.layers) {
-    layer.attention.scale = 1.0F / std::sqrt(static_cast<float>(config.width) / static_cast<float>(layer.attention.heads));
+    layer.attention.scale =
+        1.0F / std::sqrt(static_cast<float>(config.width) / static_cast<float>(layer.attention.heads));
   }
 }
 
@@ -22,7 +23,8 @@ Result<ModelConfig> read_common(ConfigReader& reader) {
 }
 
 /// The unscaled table of windowed layers, beside the one for the others.
-Result<uint32_t> add_local_rope(ConfigReader& reader, ModelConfig& config, uint32_t head_size, std::string_view dims_key) {
+Result<uint32_t> add_local_rope(ConfigReader& reader, ModelConfig& config, uint32_t head_size,
+                                std::string_view dims_key) {
   RopeKeys keys;
   keys.base = "rope.freq_base_swa";
   keys.dims = dims_key;
@@ -33,7 +35,9 @@ Result<uint32_t> add_local_rope(ConfigReader& reader, ModelConfig& config, uint3
 
 }  // namespace
 
-Result<ModelConfig> read_gemma(ConfigReader& reader) { return read_common(reader); }
+Result<ModelConfig> read_gemma(ConfigReader& reader) {
+  return read_common(reader);
+}
 
 Result<ModelConfig> read_gemma2(ConfigReader& reader) {
   ModelConfig config = KVASIR_TRY(read_common(reader));
@@ -58,7 +62,8 @@ Result<ModelConfig> read_gemma3(ConfigReader& reader) {
   RopeKeys keys;
   keys.default_base = 1'000'000.0F;
   config.ropes[0] = KVASIR_TRY(reader.rope(RopeKind::kHalfSplit, config.layers[0].attention.k_dim, keys));
-  const uint32_t local = KVASIR_TRY(add_local_rope(reader, config, config.layers[0].attention.k_dim, "rope.dimension_count"));
+  const uint32_t local =
+      KVASIR_TRY(add_local_rope(reader, config, config.layers[0].attention.k_dim, "rope.dimension_count"));
   for (size_t i = 0; i < config.layers.size(); ++i) {
     AttentionConfig& a = config.layers[i].attention;
     a.qk_norm = QkNorm::kPerHead;
@@ -79,10 +84,12 @@ Result<ModelConfig> read_gemma4(ConfigReader& reader) {
   config.placement = NormPlacement::kBoth;
   config.layer_output_scale = true;
   config.logit_soft_cap = KVASIR_TRY(reader.number_or("final_logit_softcapping", 0.0F));
-  config.per_layer_width = KVASIR_TRY(reader.optional_or("embedding_length_per_layer_input", 0, 0, reader.limits().max_width));
+  config.per_layer_width =
+      KVASIR_TRY(reader.optional_or("embedding_length_per_layer_input", 0, 0, reader.limits().max_width));
   const uint32_t window = KVASIR_TRY(reader.required("attention.sliding_window", 1, UINT32_MAX));
   const uint32_t local_size = KVASIR_TRY(reader.required("attention.key_length_swa", 1, reader.limits().max_head_size));
-  const uint32_t local_values = KVASIR_TRY(reader.required("attention.value_length_swa", 1, reader.limits().max_head_size));
+  const uint32_t local_values =
+      KVASIR_TRY(reader.required("attention.value_length_swa", 1, reader.limits().max_head_size));
   const auto windowed = KVASIR_TRY(reader.windowed_layers(config, 6));
   const uint32_t local = KVASIR_TRY(add_local_rope(reader, config, local_size, "rope.dimension_count_swa"));
   const auto n = static_cast<uint32_t>(config.layers.size());
@@ -103,7 +110,8 @@ Result<ModelConfig> read_gemma4(ConfigReader& reader) {
     // The last layer of the same kind that has a cache of its own.
     uint32_t source = own_caches;
     while (source > 0 && windowed[source - 1] != windowed[i]) --source;
-    if (source == 0) return Failure(Code::kCorrupt, "metadata gemma4.attention.shared_kv_layers leaves no cache to share");
+    if (source == 0)
+      return Failure(Code::kCorrupt, "metadata gemma4.attention.shared_kv_layers leaves no cache to share");
     a.kv_source = source - 1;
   }
   return config;

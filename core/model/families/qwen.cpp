@@ -59,7 +59,9 @@ Result<ModelConfig> read_hybrid(ConfigReader& reader, bool tiled_heads, bool fus
 
 }  // namespace
 
-Result<ModelConfig> read_qwen2(ConfigReader& reader) { return reader.rotary_base(NormKind::kRms, RopeKind::kHalfSplit); }
+Result<ModelConfig> read_qwen2(ConfigReader& reader) {
+  return reader.rotary_base(NormKind::kRms, RopeKind::kHalfSplit);
+}
 
 Result<ModelConfig> read_qwen2_moe(ConfigReader& reader) {
   ModelConfig config = KVASIR_TRY(read_qwen2(reader));
@@ -90,8 +92,8 @@ Result<ModelConfig> read_qwen3_next(ConfigReader& reader) {
 }
 
 Result<ModelConfig> read_qwen35(ConfigReader& reader) {
-  // Its position sections (M-RoPE) are equal for text, so it rotates like everyone else. GGUF orders value heads so that
-  // neighbours use different key heads.
+  // Its position sections (M-RoPE) are equal for text, so it rotates like everyone else. GGUF orders value heads so
+  // that neighbours use different key heads.
   return read_hybrid(reader, true, false);
 }
 

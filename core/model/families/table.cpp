@@ -39,7 +39,9 @@ constexpr std::array kFamilies = {
 
 }  // namespace
 
-std::span<const Family> families() noexcept { return kFamilies; }
+std::span<const Family> families() noexcept {
+  return kFamilies;
+}
 
 Result<const Family*> find_family(std::string_view architecture) {
   std::string known;
@@ -47,7 +49,8 @@ Result<const Family*> find_family(std::string_view architecture) {
     if (family.architecture == architecture) return &family;
     known += (known.empty() ? "" : ", ") + std::string(family.architecture);
   }
-  return Failure(Code::kUnsupported, "architecture \"" + printable(architecture) + "\" is not supported; supported are: " + known);
+  return Failure(Code::kUnsupported,
+                 "architecture \"" + printable(architecture) + "\" is not supported; supported are: " + known);
 }
 
 Result<ModelConfig> read_model_config(const ModelFile& file, const ModelLimits& limits) {

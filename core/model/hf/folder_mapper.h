@@ -1,5 +1,5 @@
-// How folder_config.cpp reads config.json and writes metadata: typed getters that remember the first error. Used by that
-// file alone, on one thread.
+// How folder_config.cpp reads config.json and writes metadata: typed getters that remember the first error. Used by
+// that file alone, on one thread.
 #pragma once
 
 #include <bit>

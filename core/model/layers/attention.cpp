@@ -1,5 +1,5 @@
-// Grouped-query attention with what families add to it: QK-norm, biases, windows, soft-caps, sinks, output gates, shared
-// caches. Vaswani et al. 2017; GQA arXiv:2305.13245.
+// Grouped-query attention with what families add to it: QK-norm, biases, windows, soft-caps, sinks, output gates,
+// shared caches. Vaswani et al. 2017; GQA arXiv:2305.13245.
 #include "core/model/layers/sublayer.h"
 
 namespace kvasir {

@@ -5,20 +5,28 @@ namespace {
 
 Result<std::unique_ptr<Sublayer>> make_mixer(const LayerConfig& config, const LayerScope& scope) {
   switch (config.mixer) {
-    case MixerKind::kAttention: return make_attention(config.attention, scope);
-    case MixerKind::kMla: return make_mla(config.mla, scope);
-    case MixerKind::kShortConv: return make_short_conv(config.recurrent, scope);
-    case MixerKind::kMamba2: return make_mamba2(config.recurrent, scope);
-    case MixerKind::kDeltaNet: return make_delta_net(config.recurrent, scope);
+    case MixerKind::kAttention:
+      return make_attention(config.attention, scope);
+    case MixerKind::kMla:
+      return make_mla(config.mla, scope);
+    case MixerKind::kShortConv:
+      return make_short_conv(config.recurrent, scope);
+    case MixerKind::kMamba2:
+      return make_mamba2(config.recurrent, scope);
+    case MixerKind::kDeltaNet:
+      return make_delta_net(config.recurrent, scope);
   }
   return Failure(Code::kInternal, "unknown mixer");
 }
 
 Result<std::unique_ptr<Sublayer>> make_feed_forward(const FeedForwardConfig& config, const LayerScope& scope) {
   switch (config.kind) {
-    case FeedForwardKind::kNone: return std::unique_ptr<Sublayer>();
-    case FeedForwardKind::kDense: return make_dense(config, scope);
-    case FeedForwardKind::kMoe: return make_moe(config, scope);
+    case FeedForwardKind::kNone:
+      return std::unique_ptr<Sublayer>();
+    case FeedForwardKind::kDense:
+      return make_dense(config, scope);
+    case FeedForwardKind::kMoe:
+      return make_moe(config, scope);
   }
   return Failure(Code::kInternal, "unknown feed-forward kind");
 }
@@ -61,7 +69,8 @@ Result<void> Block::plan_norms(const LayerScope& scope) {
   const WeightNames& names = model_.names;
   const bool before = model_.placement != NormPlacement::kPost;
   const bool after = model_.placement == NormPlacement::kPost || model_.placement == NormPlacement::kBoth;
-  const bool second = feed_forward_ != nullptr && (model_.placement != NormPlacement::kParallel || model_.two_parallel_norms);
+  const bool second =
+      feed_forward_ != nullptr && (model_.placement != NormPlacement::kParallel || model_.two_parallel_norms);
   if (before) KVASIR_TRY(plan_norm(mixer_norm_, scope, names.mixer_norm));
   if (before && second) KVASIR_TRY(plan_norm(feed_forward_norm_, scope, names.feed_forward_norm));
   if (after) KVASIR_TRY(plan_norm(mixer_post_norm_, scope, names.mixer_post_norm));

@@ -72,8 +72,10 @@ class DeltaNet final : public Sublayer {
     for (uint64_t g = 0; g < pieces; ++g) {
       const RowView first{2 * g * size, 2ULL * c_.heads}, second{(2 * g + 1) * size, 2ULL * c_.heads};
       const bool fused = c_.fused_beta_alpha;
-      KVASIR_TRY(scope.plan.matrix(beta_[g].weight, scope.weight(fused ? "ssm_ba" : "ssm_beta"), size, model_.width, fused ? first : RowView{}));
-      KVASIR_TRY(scope.plan.matrix(alpha_[g].weight, scope.weight(fused ? "ssm_ba" : "ssm_alpha"), size, model_.width, fused ? second : RowView{}));
+      KVASIR_TRY(scope.plan.matrix(beta_[g].weight, scope.weight(fused ? "ssm_ba" : "ssm_beta"), size, model_.width,
+                                   fused ? first : RowView{}));
+      KVASIR_TRY(scope.plan.matrix(alpha_[g].weight, scope.weight(fused ? "ssm_ba" : "ssm_alpha"), size, model_.width,
+                                   fused ? second : RowView{}));
       KVASIR_TRY(scope.plan.vector(alpha_[g].bias, scope.bias("ssm_dt"), size, {g * size, c_.heads}));
     }
     return {};

@@ -21,8 +21,9 @@ class Mla final : public Sublayer {
     KVASIR_TRY(plan_projection(kv_, scope, "attn_kv_a_mqa", key_size(), width));
     KVASIR_TRY(scope.plan.vector(kv_norm_, scope.weight("attn_kv_a_norm"), c_.latent));
     if (!scope.plan.contains(scope.weight("attn_k_b"))) {
-      return Failure(Code::kUnsupported, "this file was made before attn_kv_b was split into attn_k_b and attn_v_b; "
-                                         "convert the model again");
+      return Failure(Code::kUnsupported,
+                     "this file was made before attn_kv_b was split into attn_k_b and attn_v_b; "
+                     "convert the model again");
     }
     key_maps_.resize(c_.heads);
     value_maps_.resize(c_.heads);

@@ -65,7 +65,8 @@ class Moe final : public Sublayer {
   void shared(Step& step, Mat x, Mat y, bool accumulate) const {
     Mat gate = step.alloc(x.rows, c_.shared_width), up = step.alloc(x.rows, c_.shared_width);
     Mat factor = c_.shared_gate ? step.alloc(x.rows, 1) : Mat{};
-    const LinearSpec parts[] = {shared_gate_.to(gate), shared_up_.to(up), {factor, shared_factor_, nullptr, false, 1.0F}};
+    const LinearSpec parts[] = {
+        shared_gate_.to(gate), shared_up_.to(up), {factor, shared_factor_, nullptr, false, 1.0F}};
     step.stream.linear(std::span(parts).first(c_.shared_gate ? 3 : 2), x);
     if (!c_.shared_gate) {
       const LinearSpec last[] = {shared_down_.to(SublayerOutput{y, accumulate, 1.0F})};

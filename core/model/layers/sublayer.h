@@ -12,8 +12,9 @@
 
 namespace kvasir {
 
-/// One forward pass while it is recorded: the stream, and scratch matrices that every layer uses again (ops run in order,
-/// so a layer may overwrite what the one before it left). Lives until the stream has finished, which may read from it.
+/// One forward pass while it is recorded: the stream, and scratch matrices that every layer uses again (ops run in
+/// order, so a layer may overwrite what the one before it left). Lives until the stream has finished, which may read
+/// from it.
 class Step {
  public:
   /// `rows` tokens with a residual of `width` columns.
@@ -120,7 +121,9 @@ inline Mat normed(Step& step, const SublayerInput& in) {
 }
 
 /// Columns [first, first + count) of a matrix.
-inline Mat columns(Mat x, uint32_t first, uint32_t count) { return {x.data + first, x.rows, count, x.stride}; }
+inline Mat columns(Mat x, uint32_t first, uint32_t count) {
+  return {x.data + first, x.rows, count, x.stride};
+}
 
 /// A projection with its optional bias.
 struct Projection {
