@@ -143,7 +143,7 @@ void Host::Parts::add_status_routes(rpc::Server& to) {
   });
   to.route("/metrics", [this](rpc::HttpRequest request, std::shared_ptr<rpc::HttpExchange> exchange) {
     answer_get(request, *exchange, 200, "text/plain; version=0.0.4; charset=utf-8",
-               metrics.text(server->stats(), calls.pending(), http.sessions()));
+               metrics.text(server->stats(), engine->metrics(), calls.pending(), http.sessions()));
   });
 }
 

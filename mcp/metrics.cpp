@@ -1,5 +1,6 @@
 #include "mcp/metrics.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 
@@ -53,6 +54,22 @@ void single(std::string& out, std::string_view name, std::string_view type, std:
   out.append(name).append(" ").append(std::to_string(value)).append("\n");
 }
 
+void write_engine(std::string& out, const EngineMetrics& engine) {
+  single(out, "kvasir_engine_steps_total", "counter", "Steps of the engine.", engine.steps);
+  single(out, "kvasir_engine_step_sequences_total", "counter",
+         "Sequences summed over steps; over the steps: the mean batch.", engine.sequences);
+  single(out, "kvasir_engine_step_tokens_total", "counter", "Tokens computed, prompts and answers.", engine.rows);
+  single(out, "kvasir_engine_errors_total", "counter", "Steps that the backend failed.", engine.backend_errors);
+  single(out, "kvasir_loaded_models", "gauge", "Models in memory.", engine.loaded_models);
+  head(out, "kvasir_sequences", "gauge", "Generations with KV pages, and those that wait for some.");
+  out.append("kvasir_sequences{state=\"running\"} ").append(std::to_string(engine.running)).append("\n");
+  out.append("kvasir_sequences{state=\"waiting\"} ").append(std::to_string(engine.waiting)).append("\n");
+  head(out, "kvasir_kv_blocks", "gauge", "KV pages of the first group of layers.");
+  const uint64_t used = engine.kv_total_pages - std::min(engine.kv_free_pages, engine.kv_total_pages);
+  out.append("kvasir_kv_blocks{state=\"used\"} ").append(std::to_string(used)).append("\n");
+  out.append("kvasir_kv_blocks{state=\"free\"} ").append(std::to_string(engine.kv_free_pages)).append("\n");
+}
+
 }  // namespace
 
 void Metrics::call_finished(std::string_view method, rpc::Transport transport, std::string_view outcome,
@@ -89,7 +106,8 @@ void Metrics::write(std::string& out, std::string_view name, std::string_view la
   out.append(name).append("_count").append(braces).append(" ").append(std::to_string(total)).append("\n");
 }
 
-std::string Metrics::text(const rpc::Server::Stats& server, size_t pending_calls, size_t http_sessions) const {
+std::string Metrics::text(const rpc::Server::Stats& server, const EngineMetrics& engine, size_t pending_calls,
+                          size_t http_sessions) const {
   std::string out;
   head(out, "kvasir_request_duration_seconds", "histogram", "Tool calls from arrival to answer.");
   for (const auto& [key, histogram] : requests_) {
@@ -123,6 +141,7 @@ std::string Metrics::text(const rpc::Server::Stats& server, size_t pending_calls
   single(out, "kvasir_outbox_bytes", "gauge", "Bytes that wait for slow readers.", server.outbox_bytes);
   single(out, "kvasir_requests_total", "counter", "Messages on stdio, WebSocket and /rpc.", server.requests);
   single(out, "kvasir_refused_total", "counter", "Connections and messages refused.", server.refused);
+  write_engine(out, engine);
   return out;
 }
 

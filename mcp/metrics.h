@@ -9,6 +9,7 @@
 #include <string_view>
 #include <tuple>
 
+#include "core/engine/engine_metrics.h"
 #include "core/engine/messages.h"
 #include "rpc/net/server.h"
 #include "rpc/service.h"
@@ -23,7 +24,8 @@ class Metrics {
   void cancelled(rpc::CancelCause cause);
   void cancelled_slow_reader() { ++cancelled_["slow_reader"]; }
 
-  std::string text(const rpc::Server::Stats& server, size_t pending_calls, size_t http_sessions) const;
+  std::string text(const rpc::Server::Stats& server, const EngineMetrics& engine, size_t pending_calls,
+                   size_t http_sessions) const;
 
  private:
   template <size_t N>
