@@ -224,8 +224,7 @@ TEST_CASE("SmolLM2-135M agrees with its float32 reference on every backend", "[g
   }
 }
 
-// Hidden from a plain run: a minute on two cores. `model_golden_test "[documents]"`.
-TEST_CASE("SmolLM2-135M agrees with its float32 reference on documents", "[.][documents]") {
+TEST_CASE("SmolLM2-135M agrees with its float32 reference on documents", "[golden][documents]") {
   const auto model = KVASIR_NEEDS(default_model());
   const auto data = KVASIR_NEEDS(shared_data("smollm2-135m/golden.jsonl"));
   const auto lines = read_lines(data);
