@@ -108,8 +108,11 @@ Result<std::string> WeightHasher::hash() {
   for (const FileTensor* tensor : in_name_order(file_)) items.push_back({tensor, {}});
   std::vector<Item*> by_offset;
   for (Item& item : items) by_offset.push_back(&item);
-  std::sort(by_offset.begin(), by_offset.end(),
-            [](const Item* a, const Item* b) { return a->tensor->offset < b->tensor->offset; });
+  // As the loader reads: file by file, forward.
+  std::sort(by_offset.begin(), by_offset.end(), [](const Item* a, const Item* b) {
+    if (a->tensor->source != b->tensor->source) return std::less<>()(a->tensor->source, b->tensor->source);
+    return a->tensor->offset < b->tensor->offset;
+  });
   std::vector<std::byte> buffer(1u << 20);
   for (Item* item : by_offset) {
     Digest digest;

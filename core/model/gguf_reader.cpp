@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <unordered_map>
 
 #include "core/base/bytes.h"
 #include "core/text/utf8_stream.h"
@@ -242,51 +241,6 @@ Result<void> place_tensors(std::vector<FileTensor>& tensors, uint64_t data_begin
   return {};
 }
 
-class GgufFile final : public ModelFile {
- public:
-  GgufFile(std::unique_ptr<FileSource> file, const ModelLimits& limits, uint32_t version, Metadata metadata,
-           std::vector<FileTensor> tensors)
-      : file_(std::move(file)),
-        limits_(limits),
-        version_(version),
-        metadata_(std::move(metadata)),
-        tensors_(std::move(tensors)) {}
-
-  Result<void> index() {
-    for (const FileTensor& tensor : tensors_) {
-      if (!by_name_.emplace(tensor.name, &tensor).second) {
-        return Failure(Code::kCorrupt, "tensor " + printable(tensor.name) + " is there twice");
-      }
-    }
-    return {};
-  }
-
-  const std::string& path() const noexcept override { return file_->path(); }
-  std::string format() const override { return "gguf v" + std::to_string(version_); }
-  uint64_t file_bytes() const noexcept override { return file_->size(); }
-  const Metadata& metadata() const noexcept override { return metadata_; }
-  const std::vector<FileTensor>& tensors() const noexcept override { return tensors_; }
-  const FileTensor* find(std::string_view name) const override {
-    const auto it = by_name_.find(name);
-    return it == by_name_.end() ? nullptr : it->second;
-  }
-  bool permutes_query_key() const noexcept override { return true; }
-  Result<VocabularyData> vocabulary() const override { return read_vocabulary(metadata_, limits_); }
-  Result<std::optional<std::string>> chat_template() const override {
-    const auto text = KVASIR_TRY(metadata_.string("tokenizer.chat_template"));
-    return text ? std::optional<std::string>(std::string(*text)) : std::nullopt;
-  }
-  Result<void> check_unchanged() const override { return file_->check_unchanged(); }
-
- private:
-  std::unique_ptr<FileSource> file_;
-  ModelLimits limits_;
-  uint32_t version_;
-  Metadata metadata_;
-  std::vector<FileTensor> tensors_;
-  std::unordered_map<std::string_view, const FileTensor*> by_name_;
-};
-
 struct Header {
   uint32_t version = 0;
   uint64_t tensors = 0, keys = 0;
@@ -314,31 +268,30 @@ Result<Header> read_header(HeaderReader& in, const ModelLimits& limits) {
   return header;
 }
 
-Result<std::unique_ptr<ModelFile>> read_checked(std::unique_ptr<FileSource> file, const ModelLimits& limits) {
+Result<GgufPart> read_checked(std::unique_ptr<FileSource> file, const ModelLimits& limits) {
   HeaderReader in(*file, limits);
   const Header header = KVASIR_TRY(read_header(in, limits));
-  Metadata metadata = KVASIR_TRY(read_metadata(in, header.keys, limits));
-  const uint64_t alignment = KVASIR_TRY(read_alignment(metadata, limits));
-  std::vector<FileTensor> tensors;
-  for (uint64_t i = 0; i < header.tensors; ++i) tensors.push_back(KVASIR_TRY(read_tensor(in, alignment, limits)));
-  if (!tensors.empty()) {
+  GgufPart part;
+  part.version = header.version;
+  part.metadata = KVASIR_TRY(read_metadata(in, header.keys, limits));
+  const uint64_t alignment = KVASIR_TRY(read_alignment(part.metadata, limits));
+  for (uint64_t i = 0; i < header.tensors; ++i) part.tensors.push_back(KVASIR_TRY(read_tensor(in, alignment, limits)));
+  if (!part.tensors.empty()) {
     const auto data_begin = align_up(in.offset(), alignment);
     if (!data_begin) return Failure(Code::kCorrupt, "header size overflows");
-    KVASIR_TRY(place_tensors(tensors, *data_begin, alignment, *file));
+    KVASIR_TRY(place_tensors(part.tensors, *data_begin, alignment, *file));
   }
-  auto out =
-      std::make_unique<GgufFile>(std::move(file), limits, header.version, std::move(metadata), std::move(tensors));
-  KVASIR_TRY(out->index());
-  return std::unique_ptr<ModelFile>(std::move(out));
+  part.file = std::move(file);
+  return part;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<ModelFile>> read_gguf(std::unique_ptr<FileSource> file, const ModelLimits& limits) {
+Result<GgufPart> read_gguf(std::unique_ptr<FileSource> file, const ModelLimits& limits) {
   const std::string path = file->path();
-  auto result = read_checked(std::move(file), limits);
-  if (!result) return Failure(result.error().code, path + ": " + result.error().message);
-  return result;
+  auto part = read_checked(std::move(file), limits);
+  if (!part) return Failure(part.error().code, path + ": " + part.error().message);
+  return part;
 }
 
 }  // namespace kvasir

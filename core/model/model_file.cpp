@@ -1,14 +1,19 @@
 #include "core/model/model_file.h"
 
+#include <filesystem>
+
 #include "backends/reference/dequantise.h"
-#include "core/model/gguf_reader.h"
+#include "core/model/file_source.h"
+#include "core/model/gguf_file.h"
 #include "core/model/hf/hf_folder.h"
 
 namespace kvasir {
 
 Result<std::unique_ptr<ModelFile>> ModelFile::open(const std::string& path, const ModelLimits& limits) {
   if (is_hf_folder(path)) return open_hf_folder(path, limits);
-  return read_gguf(KVASIR_TRY(FileSource::open(path)), limits);
+  std::error_code ec;
+  if (std::filesystem::is_directory(path, ec)) return open_gguf(KVASIR_TRY(gguf_in_folder(path)), limits);
+  return open_gguf(path, limits);
 }
 
 Result<std::vector<float>> read_values(const FileTensor& tensor) {

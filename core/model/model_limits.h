@@ -9,6 +9,7 @@ namespace kvasir {
 struct ModelLimits {
   uint64_t max_metadata_keys = 65'536;
   uint64_t max_tensors = 65'536;
+  uint32_t max_parts = 1024;  ///< files of one model
   uint64_t max_key_bytes = 1024;
   uint64_t max_string_bytes = 16u << 20;
   uint64_t max_array_elements = 8u << 20;

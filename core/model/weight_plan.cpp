@@ -135,9 +135,11 @@ std::vector<std::string> WeightPlan::unused() const {
 }
 
 Result<std::vector<std::unique_ptr<Weight>>> WeightPlan::upload(Backend& backend, const Progress& progress) {
-  // File order keeps the disk reading forward; each upload is parallel inside.
-  std::sort(requests_.begin(), requests_.end(),
-            [](const Request& a, const Request& b) { return a.tensor.offset < b.tensor.offset; });
+  // File by file, in order: keeps the disk reading forward. Each upload is parallel inside.
+  std::sort(requests_.begin(), requests_.end(), [](const Request& a, const Request& b) {
+    if (a.tensor.source != b.tensor.source) return std::less<>()(a.tensor.source, b.tensor.source);
+    return a.tensor.offset < b.tensor.offset;
+  });
   std::vector<std::unique_ptr<Weight>> weights;
   weights.reserve(requests_.size());
   uint64_t done = 0;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "core/model/gguf_file.h"
 #include "mcp/app/command_line.h"
 
 namespace kvasir::app {
@@ -18,8 +19,10 @@ bool looks_like_model(const fs::directory_entry& entry) {
   const std::string name = entry.path().filename().string();
   if (name.starts_with('.')) return false;
   std::error_code ec;
-  if (entry.is_directory(ec)) return is_there(entry.path() / "config.json");
-  return entry.path().extension() == ".gguf";
+  if (entry.is_directory(ec)) return is_there(entry.path() / "config.json") || gguf_in_folder(entry.path().string());
+  if (entry.path().extension() != ".gguf") return false;
+  const auto part = parse_gguf_part_name(name);
+  return !part || part->number <= 1;  // the first part stands for all
 }
 
 std::string absolute_text(const fs::path& path) {

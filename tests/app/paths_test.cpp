@@ -81,6 +81,8 @@ TEST_CASE("a model that is not there is refused with what is, and never looked f
   CHECK_FALSE(resolve_model(std::string("tiny\0.gguf", 10), folder.path.string()));
   CHECK(list_models(folder.path.string()) == std::vector<std::string>{"tiny.gguf"});
   CHECK(list_models("/nowhere").empty());
+  for (const char* part : {"big-00001-of-00002.gguf", "big-00002-of-00002.gguf"}) folder.add(part);
+  CHECK(list_models(folder.path.string()) == std::vector<std::string>{"big-00001-of-00002.gguf", "tiny.gguf"});
 }
 
 TEST_CASE("private folders are made with their parents and are private") {
