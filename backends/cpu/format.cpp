@@ -24,6 +24,18 @@ constexpr std::array<FormatInfo, kFormatCount> kFormats = {{
     {TensorType::kIQ4_NL, 32, 18, 288, Aux::kZero128},
     {TensorType::kIQ4_XS, 256, 136, 2208, Aux::kZero128},
     {TensorType::kMXFP4, 32, 17, 272, Aux::kZero12},
+    {TensorType::kIQ1_S, 256, 50, 800, Aux::kZero16},
+    {TensorType::kIQ1_M, 256, 56, 928, Aux::kZero16x16},
+    {TensorType::kIQ2_XXS, 256, 66, 1056, Aux::kZero64},
+    {TensorType::kIQ2_XS, 256, 74, 1184, Aux::kZero64x16},
+    {TensorType::kIQ2_S, 256, 82, 1312, Aux::kZero64x16},
+    {TensorType::kIQ3_XXS, 256, 98, 1568, Aux::kZero64},
+    {TensorType::kIQ3_S, 256, 110, 1760, Aux::kZero16},
+    {TensorType::kTQ1_0, 256, 54, 864, Aux::kZero1},
+    {TensorType::kTQ2_0, 256, 66, 1056, Aux::kZero1},
+    {TensorType::kNVFP4, 64, 36, 576, Aux::kZero12x16},
+    {TensorType::kQ1_0, 128, 18, 288, Aux::kZero1},
+    {TensorType::kQ2_0, 64, 18, 288, Aux::kZero1},
 }};
 
 uint64_t round_up(uint64_t value, uint64_t unit) noexcept { return (value + unit - 1) / unit * unit; }

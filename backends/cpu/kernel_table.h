@@ -19,14 +19,17 @@ constexpr uint32_t kSplitPages = 8;  ///< attention works through KV in splits o
 enum class Format : uint8_t {
   kF32, kF16, kBF16, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0, kQ2_K, kQ3_K, kQ4_K, kQ5_K, kQ6_K,
   kIQ4_NL, kIQ4_XS, kMXFP4,
+  kIQ1_S, kIQ1_M, kIQ2_XXS, kIQ2_XS, kIQ2_S, kIQ3_XXS, kIQ3_S, kTQ1_0, kTQ2_0, kNVFP4, kQ1_0, kQ2_0,
 };
-constexpr uint32_t kFormatCount = 16;
+constexpr uint32_t kFormatCount = 28;
 
 /// What an integer format needs of the activations beside their 8-bit values, per block of 32 and column:
 /// the scale, then either -z * sum (integer, the folded zero point z) or scale * sum (for formats with minima);
 /// "x16": one sum for each half of 16 values.
-enum class Aux : uint8_t { kZero8, kZero12, kZero16, kZero128, kMin, kZero4x16, kZero32x16, kMinx16, kNone };
-constexpr uint32_t kAuxKinds = 8;
+enum class Aux : uint8_t {
+  kZero1, kZero8, kZero12, kZero16, kZero64, kZero128, kMin, kZero4x16, kZero12x16, kZero16x16, kZero32x16, kZero64x16, kMinx16, kNone
+};
+constexpr uint32_t kAuxKinds = 13;
 constexpr uint32_t aux_width(uint32_t kind) { return kind < static_cast<uint32_t>(Aux::kZero4x16) ? 2 : 3; }
 
 /// y[columns, m] = scale * (x w^T + bias) (+ y) for a range of panels and tiles.

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "backends/cpu/format.h"
+#include "backends/cpu/pack_codebook.h"
 
 namespace kvasir::cpu {
 namespace {
@@ -100,6 +101,16 @@ void take_iq4_xs(const uint8_t* p, RowBlock& out) noexcept {
   }
 }
 
+void take_nvfp4(const uint8_t* p, RowBlock& out) noexcept {
+  for (uint32_t s = 0; s < 4; ++s) {
+    out.scales[s] = p[s] == 0x7F ? uint8_t{0} : narrow(p[s] & 127U);  // that code is no number and counts as zero
+    for (uint32_t i = 0; i < 8; ++i) {
+      out.q[16 * s + i] = p[4 + 8 * s + i] & 15U;
+      out.q[16 * s + 8 + i] = narrow(p[4 + 8 * s + i] >> 4U);
+    }
+  }
+}
+
 void take_row_block(Format format, const uint8_t* p, RowBlock& out) noexcept {
   switch (format) {
     case Format::kQ4_0:
@@ -141,9 +152,20 @@ void take_row_block(Format format, const uint8_t* p, RowBlock& out) noexcept {
       out.scales[0] = p[0];  // an exponent
       nibbles_32(p + 1, out.q.data());
       return;
-    case Format::kF32:
-    case Format::kF16:
-    case Format::kBF16: return;
+    case Format::kTQ2_0:
+      pairs_k(p, out);
+      take_half(p + 64, out.d);
+      return;
+    case Format::kNVFP4: return take_nvfp4(p, out);
+    case Format::kQ1_0:
+      take_half(p, out.d);
+      for (uint32_t i = 0; i < 128; ++i) out.q[i] = p[2 + i / 8] >> (i % 8) & 1U;
+      return;
+    case Format::kQ2_0:
+      take_half(p, out.d);
+      for (uint32_t i = 0; i < 64; ++i) out.q[i] = p[2 + i / 4] >> (2 * (i % 4)) & 3U;
+      return;
+    default: return;  // floats and codebooks have packers of their own
   }
 }
 
@@ -197,9 +219,11 @@ void put_planes(Format format, const Vectors& v, uint32_t b, uint8_t* out) noexc
     case Format::kIQ4_NL: return put_nibbles(v, out + 32);
     case Format::kIQ4_XS: return put_nibbles(v, out + 160 + 256 * b);
     case Format::kMXFP4: return put_nibbles(v, out + 16);
-    case Format::kF32:
-    case Format::kF16:
-    case Format::kBF16: return;
+    case Format::kTQ2_0:
+    case Format::kQ2_0: return put_pairs(v, 0, out + 32 + 128 * b);
+    case Format::kNVFP4: return put_nibbles(v, out + 64 + 256 * b);
+    case Format::kQ1_0: return put_bits(v, 0, out + 32 + 64 * b);
+    default: return;
   }
 }
 
@@ -209,8 +233,10 @@ void put_scales(Format format, const std::array<RowBlock, kPanelRows>& rows, uin
   const bool k4 = format == Format::kQ4_K || format == Format::kQ5_K;
   const bool k16 = format == Format::kQ2_K || format == Format::kQ3_K || format == Format::kQ6_K;
   uint8_t* scales = out + (has_m ? 64 : 32);
-  if (format == Format::kMXFP4) {
-    for (uint32_t r = 0; r < kPanelRows; ++r) out[r] = rows[r].scales[0];
+  if (format == Format::kMXFP4 || format == Format::kNVFP4) {  // no f16 scale above these
+    for (uint32_t s = 0; s < (format == Format::kNVFP4 ? 4 : 1); ++s) {
+      for (uint32_t r = 0; r < kPanelRows; ++r) out[16 * s + r] = rows[r].scales[s];
+    }
     return;
   }
   for (uint32_t r = 0; r < kPanelRows; ++r) {
@@ -242,10 +268,23 @@ void pack_floats(Format format, const std::byte* file_rows, uint32_t rows, uint6
   }
 }
 
+void pack_codebooks(Format format, const std::byte* file_rows, uint32_t rows, uint64_t k, uint8_t* panel) noexcept {
+  const FormatInfo& info = format_info(format);
+  const uint64_t blocks = k / info.block_values;
+  std::memset(panel, 0, panel_bytes(format, k));
+  for (uint64_t b = 0; b < blocks; ++b) {
+    for (uint32_t r = 0; r < rows; ++r) {
+      const std::byte* block = file_rows + (r * blocks + b) * info.file_block_bytes;
+      pack_codebook_row(format, reinterpret_cast<const uint8_t*>(block), r, panel + b * info.packed_block_bytes);
+    }
+  }
+}
+
 }  // namespace
 
 void pack_panel(Format format, const std::byte* file_rows, uint32_t rows, uint64_t k, uint8_t* panel) noexcept {
   if (!is_integer(format)) return pack_floats(format, file_rows, rows, k, panel);
+  if (is_codebook(format)) return pack_codebooks(format, file_rows, rows, k, panel);
   const FormatInfo& info = format_info(format);
   const uint64_t blocks = k / info.block_values;
   std::array<RowBlock, kPanelRows> row_blocks{};

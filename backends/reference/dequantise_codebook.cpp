@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "backends/reference/dequantise.h"
-#include "backends/reference/iq_tables.h"
+#include "backends/iq_tables.h"
 
 namespace kvasir::detail {
 namespace {

@@ -45,8 +45,28 @@ ScaleFields scale_fields(TensorType type) {
     case TensorType::kQ6_K: return {{208}, 0.00013F};
     case TensorType::kIQ4_NL: return {{0}, 0.0007F};
     case TensorType::kIQ4_XS: return {{0}, 0.00013F};
+    case TensorType::kIQ1_S: return {{0}, 0.01F};
+    case TensorType::kIQ2_XXS:
+    case TensorType::kIQ2_XS:
+    case TensorType::kIQ2_S: return {{0}, 0.001F};
+    case TensorType::kIQ3_XXS: return {{0}, 0.0005F};
+    case TensorType::kIQ3_S: return {{0}, 0.0005F};
+    case TensorType::kTQ1_0: return {{52}, 0.07F};
+    case TensorType::kTQ2_0: return {{64}, 0.07F};
+    case TensorType::kQ1_0:
+    case TensorType::kQ2_0: return {{0}, 0.07F};
     default: return {};
   }
+}
+
+/// Scales that are no f16 word: NVFP4's four E4M3 bytes, IQ1_M's nibbles in four words.
+void put_packed_scales(TensorType type, Noise& noise, std::byte* block) {
+  if (type == TensorType::kNVFP4) {
+    for (int s = 0; s < 4; ++s) block[s] = static_cast<std::byte>(8 + noise.bits() % 20);
+    return;
+  }
+  const uint32_t half = half_bits(noise.uniform(0.005F, 0.015F));
+  for (uint32_t i = 0; i < 4; ++i) block[49 + 2 * i] = (block[49 + 2 * i] & std::byte{15}) | static_cast<std::byte>((half >> (4 * i) & 15U) << 4U);
 }
 
 }  // namespace
@@ -54,7 +74,8 @@ ScaleFields scale_fields(TensorType type) {
 const std::vector<TensorType> kPackedTypes = {
     TensorType::kF32,  TensorType::kF16,  TensorType::kBF16, TensorType::kQ4_0, TensorType::kQ4_1, TensorType::kQ5_0, TensorType::kQ5_1,
     TensorType::kQ8_0, TensorType::kQ2_K, TensorType::kQ3_K, TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K,
-    TensorType::kIQ4_NL, TensorType::kIQ4_XS, TensorType::kMXFP4};
+    TensorType::kIQ4_NL, TensorType::kIQ4_XS, TensorType::kMXFP4, TensorType::kIQ1_S, TensorType::kIQ1_M, TensorType::kIQ2_XXS, TensorType::kIQ2_XS,
+    TensorType::kIQ2_S, TensorType::kIQ3_XXS, TensorType::kIQ3_S, TensorType::kTQ1_0, TensorType::kTQ2_0, TensorType::kNVFP4, TensorType::kQ1_0, TensorType::kQ2_0};
 
 uint32_t Noise::bits() {
   state_ ^= state_ << 13U;
@@ -90,6 +111,9 @@ std::vector<std::byte> random_tensor(TensorType type, uint64_t rows, uint64_t co
   for (std::byte& b : out) b = static_cast<std::byte>(noise.bits());
   if (type == TensorType::kMXFP4) {
     for (uint64_t i = 0; i < blocks; ++i) out[i * info->block_bytes] = static_cast<std::byte>(120 + noise.bits() % 3);
+  }
+  if (type == TensorType::kNVFP4 || type == TensorType::kIQ1_M) {
+    for (uint64_t i = 0; i < blocks; ++i) put_packed_scales(type, noise, out.data() + i * info->block_bytes);
   }
   const ScaleFields fields = scale_fields(type);
   for (uint64_t i = 0; i < blocks; ++i) {

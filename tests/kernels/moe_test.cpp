@@ -27,8 +27,9 @@ std::vector<float> noise_values(uint64_t n, uint64_t seed) {
 MoeSpec with_weights(Lab& lab, const MoeCase& c) {
   MoeSpec spec = c.spec;
   const uint32_t e = spec.experts;
-  const uint32_t width = c.type == TensorType::kQ4_K ? 256 : kWidth;
-  const uint32_t hidden = c.type == TensorType::kQ4_K ? 256 : kHidden;
+  const bool long_blocks = tensor_type_info(c.type)->block_values > 32;
+  const uint32_t width = long_blocks ? 256 : kWidth;
+  const uint32_t hidden = long_blocks ? 256 : kHidden;
   spec.gate_inp = &lab.weight(TensorType::kF32, e, width, 1);
   spec.up = &lab.weight(c.type, hidden, width, 2, WeightUse::kMatrix, e);
   spec.down = &lab.weight(c.type, width, hidden, 3, WeightUse::kMatrix, e);
@@ -76,6 +77,22 @@ TEST_CASE("mixture of experts equals the reference for every router", "[kernels]
         const bool rounds = variant == "cpu-avx512-bf16" && c.type == TensorType::kBF16;  // activations, to bf16
         CHECK(relative_error(run_moe(cpu, spec, rows), run_moe(reference, reference_spec, rows)) < (rounds ? 5e-3 : 2e-5));
       }
+    }
+  }
+}
+
+TEST_CASE("experts of every quantised type differ from the reference by no more than 8-bit activations explain", "[kernels]") {
+  for (const TensorType type : kPackedTypes) {
+    if (tensor_type_info(type)->block_values == 1) continue;
+    const MoeCase c{"quantised", {.router = RouterKind::kSoftmaxThenTopK, .experts = 5, .top_k = 2, .normalise = true}, type};
+    Lab reference(open_reference());
+    const auto want = run_moe(reference, with_weights(reference, c), 17);
+    for (const std::string& variant : usable_variants()) {
+      CAPTURE(variant, tensor_type_info(type)->name);
+      Lab exact(open_cpu(variant, 2, Activations::kF32));
+      CHECK(relative_error(run_moe(exact, with_weights(exact, c), 17), want) < 2e-5);
+      Lab fast(open_cpu(variant, 2));
+      CHECK(relative_error(run_moe(fast, with_weights(fast, c), 17), want) < 3e-2);
     }
   }
 }

@@ -174,20 +174,22 @@ struct MXFP4 : FormatBase<1, 272, 5, 12, false, false, Aux::kZero12> {
   KV_INLINE LF min(const uint8_t*, uint32_t, uint32_t) { return lf_zero(); }
 };
 
-/// A block of a panel that expand_panel() wrote to scratch: 8-bit quants, then f32 scales (and minima) per 32 or 16.
-template <class From>
-struct Expanded : FormatBase<1, 512 + 64 * (From::kHalves ? 2 : 1) * (From::kMin ? 2 : 1), From::kBits, From::kZero,
-                             From::kMin, From::kHalves, From::kAux> {
+/// A block of a panel that expand_panel() wrote to scratch: 8-bit quants, then f32 scales (and minima) per 32 or 16. Its
+/// tiles serve all formats with the same properties.
+template <int Bits, int32_t Zero, bool Min, bool Halves, Aux Kind>
+struct Expanded : FormatBase<1, 512 + 64 * (Halves ? 2 : 1) * (Min ? 2 : 1), Bits, Zero, Min, Halves, Kind> {
   KV_INLINE void quants(const uint8_t* p, uint32_t, uint32_t part, LQ* q) {
     KV_UNROLL
     for (uint32_t v = 0; v < 8; ++v) q[v] = lq_load(p + 64 * v + 4 * kLanes * part);
   }
   KV_INLINE LF scale(const uint8_t* p, uint32_t s, uint32_t part) { return floats(p, s, part); }
-  KV_INLINE LF min(const uint8_t* p, uint32_t s, uint32_t part) { return floats(p, s + (From::kHalves ? 2 : 1), part); }
+  KV_INLINE LF min(const uint8_t* p, uint32_t s, uint32_t part) { return floats(p, s + (Halves ? 2 : 1), part); }
   KV_INLINE LF floats(const uint8_t* p, uint32_t index, uint32_t part) {
     return lf_load(reinterpret_cast<const float*>(p + 512 + 64 * index) + kLanes * part);
   }
 };
+template <class W>
+using ExpandedOf = Expanded<W::kBits, W::kZero, W::kMin, W::kHalves, W::kAux>;
 
 }  // namespace
 }  // namespace kvasir::cpu::KVASIR_ISA

@@ -1,10 +1,12 @@
 // Spine: all kernels for one instruction set. The only place where its -m flags apply; see README.md on weak symbols.
 #define KVASIR_ISA avx2
+#include "backends/cpu/codebooks.h"
 #include "backends/cpu/kernel_table.h"
 #include "backends/cpu/kernels/vec_avx2.h"
 // the kernels, written on the vector types
 #include "backends/cpu/kernels/math.inl.h"
 #include "backends/cpu/kernels/formats.inl.h"
+#include "backends/cpu/kernels/formats_codebook.inl.h"
 #include "backends/cpu/kernels/linear_int.inl.h"
 #include "backends/cpu/kernels/linear_float.inl.h"
 #include "backends/cpu/kernels/linear.inl.h"

@@ -1,10 +1,12 @@
 // Spine: the integer GEMM with dot-product instructions; everything else comes from the avx2 table.
 #define KVASIR_ISA avxvnni
 #define KVASIR_KERNEL_VNNI 1
+#include "backends/cpu/codebooks.h"
 #include "backends/cpu/kernel_table.h"
 #include "backends/cpu/kernels/vec_avx2.h"
 // the kernels, written on the vector types
 #include "backends/cpu/kernels/formats.inl.h"
+#include "backends/cpu/kernels/formats_codebook.inl.h"
 #include "backends/cpu/kernels/linear_int.inl.h"
 #include "backends/cpu/kernels/linear_float.inl.h"
 #include "backends/cpu/kernels/linear.inl.h"

@@ -30,6 +30,18 @@ constexpr FormatKernels kFormatKernels[kFormatCount] = {
     {linear_int_direct<IQ4_NL>, linear_int_as_float<IQ4_NL>, decode_row_int<IQ4_NL>},
     {linear_int_direct<IQ4_XS>, linear_int_as_float<IQ4_XS>, decode_row_int<IQ4_XS>},
     {linear_int_direct<MXFP4>, linear_int_as_float<MXFP4>, decode_row_int<MXFP4>},
+    {linear_int_looked_up<IQ1_S>, linear_int_as_float<IQ1_S>, decode_row_int<IQ1_S>},
+    {linear_int_looked_up<IQ1_M>, linear_int_as_float<IQ1_M>, decode_row_int<IQ1_M>},
+    {linear_int_looked_up<IQ2_XXS>, linear_int_as_float<IQ2_XXS>, decode_row_int<IQ2_XXS>},
+    {linear_int_looked_up<IQ2_XS>, linear_int_as_float<IQ2_XS>, decode_row_int<IQ2_XS>},
+    {linear_int_looked_up<IQ2_S>, linear_int_as_float<IQ2_S>, decode_row_int<IQ2_S>},
+    {linear_int_looked_up<IQ3_XXS>, linear_int_as_float<IQ3_XXS>, decode_row_int<IQ3_XXS>},
+    {linear_int_looked_up<IQ3_S>, linear_int_as_float<IQ3_S>, decode_row_int<IQ3_S>},
+    {linear_int_looked_up<TQ1_0>, linear_int_as_float<TQ1_0>, decode_row_int<TQ1_0>},
+    {linear_int_looked_up<TQ2_0>, linear_int_as_float<TQ2_0>, decode_row_int<TQ2_0>},
+    {linear_int_looked_up<NVFP4>, linear_int_as_float<NVFP4>, decode_row_int<NVFP4>},
+    {linear_int_looked_up<Q1_0>, linear_int_as_float<Q1_0>, decode_row_int<Q1_0>},
+    {linear_int_looked_up<Q2_0>, linear_int_as_float<Q2_0>, decode_row_int<Q2_0>},
 };
 
 void linear(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin, uint32_t tile_end) {

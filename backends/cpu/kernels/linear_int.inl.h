@@ -103,7 +103,7 @@ KV_INLINE void int_tile_of(uint32_t columns, const LinearArgs& args, const uint8
 /// Unpacks a whole panel into 8-bit quants and f32 scales: once per panel for all tiles of a call.
 template <class W>
 __attribute__((noinline)) void expand_panel(const uint8_t* panel, uint32_t k, uint8_t* out) {
-  using E = Expanded<W>;
+  using E = ExpandedOf<W>;
   constexpr uint32_t kScales = W::kHalves ? 2 : 1;
   KV_NO_UNROLL
   for (uint32_t p = 0; p < k / (32 * W::kBlocks); ++p, panel += W::kBytes) {
@@ -137,18 +137,33 @@ void linear_int_direct(const LinearArgs& args, uint32_t panel_begin, uint32_t pa
   }
 }
 
-/// The others: one tile straight from the panel, more from an expanded copy.
+/// Every tile from a copy of the panel that is expanded once.
 template <class W>
-void linear_int_expanded(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin,
-                         uint32_t tile_end) {
-  if (args.tiles == 1) return linear_int_direct<W>(args, panel_begin, panel_end, tile_begin, tile_end);
+void linear_int_copied(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin,
+                       uint32_t tile_end) {
   for (uint32_t p = panel_begin; p < panel_end; ++p) {
     expand_panel<W>(args.panels + p * args.panel_bytes, args.k, args.scratch);
     for (uint32_t t = tile_begin; t < tile_end; ++t) {
       const TileSpan span = tile_span(args.columns, args.tiles, t);
-      int_tile_of<Expanded<W>, kTileColumns>(span.count, args, args.scratch, p * kPanelRows, span.first);
+      int_tile_of<ExpandedOf<W>, kTileColumns>(span.count, args, args.scratch, p * kPanelRows, span.first);
     }
   }
+}
+
+/// Formats that take a few operations to unpack: one tile straight from the panel, more from a copy.
+template <class W>
+void linear_int_expanded(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin,
+                         uint32_t tile_end) {
+  if (args.tiles == 1) return linear_int_direct<W>(args, panel_begin, panel_end, tile_begin, tile_end);
+  linear_int_copied<W>(args, panel_begin, panel_end, tile_begin, tile_end);
+}
+
+/// Formats that take many: only one column straight from the panel. (Also keeps their code small.)
+template <class W>
+void linear_int_looked_up(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin,
+                          uint32_t tile_end) {
+  if (args.columns != 1) return linear_int_copied<W>(args, panel_begin, panel_end, tile_begin, tile_end);
+  for (uint32_t p = panel_begin; p < panel_end; ++p) int_tile<W, 1>(args, args.panels + p * args.panel_bytes, p * kPanelRows, 0);
 }
 
 }  // namespace

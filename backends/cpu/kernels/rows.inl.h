@@ -23,7 +23,7 @@ KV_INLINE float quantize_block(const float* x, int8_t* q, int32_t& sum_low, int3
 KV_INLINE void put_i32(float* to, int32_t v) { __builtin_memcpy(to, &v, 4); }
 
 void quantize_row(const QuantizeArgs& args) {
-  constexpr int32_t kZeros[kAuxKinds] = {8, 12, 16, 128, 0, 4, 32, 0};
+  constexpr int32_t kZeros[kAuxKinds] = {1, 8, 12, 16, 64, 128, 0, 4, 12, 16, 32, 64, 0};
   const uint32_t columns = args.columns;
   for (uint32_t b = 0; b < args.k / 32; ++b) {
     alignas(32) int8_t q[32];

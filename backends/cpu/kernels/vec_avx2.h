@@ -168,6 +168,20 @@ KV_INLINE LQ lq_or_and(LQ a, LQ b, LQ c) { return _mm256_or_si256(a, _mm256_and_
 /// Shifts in 16-bit units: bits cross into the neighbour byte, so the result must be masked.
 KV_INLINE LQ lq_right(LQ a, unsigned n) { return _mm256_srli_epi16(a, static_cast<int>(n)); }
 KV_INLINE LQ lq_left(LQ a, unsigned n) { return _mm256_slli_epi16(a, static_cast<int>(n)); }
+/// 8 pairs of groups of 4 bytes: the first and the second groups.
+KV_INLINE void lq_split(const uint64_t* pairs, LQ& first, LQ& second) {
+  const __m256 a = _mm256_load_ps(reinterpret_cast<const float*>(pairs));
+  const __m256 b = _mm256_load_ps(reinterpret_cast<const float*>(pairs + 4));
+  first = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88)), 0xD8);
+  second = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xDD)), 0xD8);
+}
+/// Bytes that are base-3 fractions: the first digit, floor(3 x / 256), and 3 x modulo 256, which begins with the next.
+KV_INLINE LQ lq_first_digit(LQ x) {
+  const LQ one = _mm256_cmpeq_epi8(_mm256_max_epu8(x, _mm256_set1_epi8(86)), x);  // -1 where at least 1
+  const LQ two = _mm256_cmpeq_epi8(_mm256_max_epu8(x, _mm256_set1_epi8(static_cast<char>(171))), x);
+  return _mm256_sub_epi8(_mm256_setzero_si256(), _mm256_add_epi8(one, two));
+}
+KV_INLINE LQ lq_times_3(LQ x) { return _mm256_add_epi8(x, _mm256_add_epi8(x, x)); }
 
 #if defined(KVASIR_KERNEL_VNNI)
 constexpr bool kSignedDot8 = false;

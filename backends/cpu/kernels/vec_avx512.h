@@ -131,6 +131,21 @@ KV_INLINE LQ lq_or_and(LQ a, LQ b, LQ c) { return _mm512_ternarylogic_epi32(a, b
 /// Shifts in 16-bit units: bits cross into the neighbour byte, so the result must be masked.
 KV_INLINE LQ lq_right(LQ a, unsigned n) { return _mm512_srli_epi16(a, n); }
 KV_INLINE LQ lq_left(LQ a, unsigned n) { return _mm512_slli_epi16(a, n); }
+/// 16 pairs of groups of 4 bytes: the first and the second groups.
+KV_INLINE void lq_split(const uint64_t* pairs, LQ& first, LQ& second) {
+  const LQ a = _mm512_load_si512(pairs);
+  const LQ b = _mm512_load_si512(pairs + 8);
+  const LQ even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  first = _mm512_permutex2var_epi32(a, even, b);
+  second = _mm512_permutex2var_epi32(a, _mm512_or_si512(even, _mm512_set1_epi32(1)), b);
+}
+/// Bytes that are base-3 fractions: the first digit, floor(3 x / 256), and 3 x modulo 256, which begins with the next.
+KV_INLINE LQ lq_first_digit(LQ x) {
+  const LQ one = _mm512_set1_epi8(1);
+  const LQ digit = _mm512_maskz_mov_epi8(_mm512_cmpge_epu8_mask(x, _mm512_set1_epi8(86)), one);
+  return _mm512_mask_add_epi8(digit, _mm512_cmpge_epu8_mask(x, _mm512_set1_epi8(static_cast<char>(171))), digit, one);
+}
+KV_INLINE LQ lq_times_3(LQ x) { return _mm512_add_epi8(x, _mm512_add_epi8(x, x)); }
 
 #if defined(KVASIR_KERNEL_VNNI)
 constexpr bool kSignedDot8 = false;

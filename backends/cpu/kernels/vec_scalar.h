@@ -204,6 +204,23 @@ KV_INLINE LQ lq_and(LQ a, LQ b) { return a & b; }
 KV_INLINE LQ lq_or_and(LQ a, LQ b, LQ c) { return a | (b & c); }
 KV_INLINE LQ lq_right(LQ a, unsigned n) { return a >> static_cast<uint8_t>(n); }
 KV_INLINE LQ lq_left(LQ a, unsigned n) { return a << static_cast<uint8_t>(n); }
+/// 16 pairs of groups of 4 bytes: the first and the second groups.
+KV_INLINE void lq_split(const uint64_t* pairs, LQ& first, LQ& second) {
+  uint32_t groups[2][16];
+  for (uint32_t i = 0; i < 16; ++i) {
+    groups[0][i] = static_cast<uint32_t>(pairs[i]);
+    groups[1][i] = static_cast<uint32_t>(pairs[i] >> 32U);
+  }
+  __builtin_memcpy(&first, groups[0], sizeof(first));
+  __builtin_memcpy(&second, groups[1], sizeof(second));
+}
+/// Bytes that are base-3 fractions: the first digit, floor(3 x / 256), and 3 x modulo 256, which begins with the next.
+KV_INLINE LQ lq_first_digit(LQ x) {
+  LQ digit{};
+  for (uint32_t i = 0; i < 64; ++i) digit[i] = static_cast<uint8_t>(3U * x[i] >> 8U);
+  return digit;
+}
+KV_INLINE LQ lq_times_3(LQ x) { return x + x + x; }
 
 /// s + sum over `Vectors` groups of 4 k of q * a. a: [Vectors][columns][4].
 template <int Bits, int Vectors>

@@ -1,11 +1,27 @@
 // The codebooks of the IQ types, in our own packing: one 16-bit word per grid point, little end first, 2 bits per value
 // for the 8-value grids (levels 8, 25, 43; for IQ1: -1, 0, 1) and 3 bits for the 4-value grids (levels in kIq3*Levels).
 // The points are facts of the file format (ggml-common.h, MIT); tests/kernels hold them against the reference decoder.
-#include "backends/reference/iq_tables.h"
+// Constant data, thread-safe; included by decoders only, since it is long.
+#pragma once
+
+#include <array>
+#include <cstdint>
 
 namespace kvasir::iq {
 
-const std::array<uint16_t, 256> kIq2xxsGrid = {
+inline constexpr std::array<uint8_t, 4> kIq2Levels = {8, 25, 43, 0};
+inline constexpr std::array<uint8_t, 8> kIq3xxsLevels = {4, 12, 20, 28, 36, 44, 52, 62};
+inline constexpr std::array<uint8_t, 8> kIq3sLevels = {1, 3, 5, 7, 9, 11, 13, 15};
+inline constexpr std::array<int8_t, 4> kIq1Levels = {-1, 0, 1, 0};
+inline constexpr float kIq1Delta = 0.125F;
+
+/// Non-linear 4-bit levels of IQ4_NL and IQ4_XS.
+inline constexpr std::array<int8_t, 16> kIq4Levels = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                                      1,    13,   25,  38,  53,  69,  89,  113};
+/// E2M1 values, doubled (MXFP4, NVFP4: OCP Microscaling Formats 1.0).
+inline constexpr std::array<int8_t, 16> kFp4Levels = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+inline constexpr std::array<uint16_t, 256> kIq2xxsGrid = {
     0, 2, 5, 8, 10, 17, 20, 32, 34, 40, 42, 65, 68, 80, 88, 97, 100, 128,
     130, 138, 162, 257, 260, 272, 277, 320, 388, 408, 512, 514, 546, 642, 1025, 1028, 1040, 1057,
     1060, 1088, 1090, 1096, 1120, 1153, 1156, 1168, 1188, 1280, 1282, 1288, 1312, 1350, 1385, 1408, 1425, 1545,
@@ -23,7 +39,7 @@ const std::array<uint16_t, 256> kIq2xxsGrid = {
     41472, 42008, 43088, 43268,
 };
 
-const std::array<uint16_t, 512> kIq2xsGrid = {
+inline constexpr std::array<uint16_t, 512> kIq2xsGrid = {
     0, 2, 5, 8, 10, 17, 20, 22, 25, 32, 34, 37, 40, 65, 68, 70, 73, 80,
     82, 85, 88, 97, 100, 128, 130, 133, 136, 145, 148, 153, 160, 257, 260, 262, 265, 272,
     274, 277, 280, 282, 289, 292, 320, 322, 325, 328, 337, 340, 352, 360, 385, 388, 400, 512,
@@ -55,7 +71,7 @@ const std::array<uint16_t, 512> kIq2xsGrid = {
     43176, 43268, 43396, 43398, 43560, 43562, 43665, 43690,
 };
 
-const std::array<uint16_t, 1024> kIq2sGrid = {
+inline constexpr std::array<uint16_t, 1024> kIq2sGrid = {
     0, 2, 5, 8, 10, 17, 20, 22, 25, 32, 34, 37, 40, 65, 68, 70, 73, 80,
     82, 85, 88, 97, 100, 102, 105, 128, 130, 133, 136, 145, 148, 160, 165, 170, 257, 260,
     262, 265, 272, 274, 277, 280, 289, 292, 320, 322, 325, 328, 337, 340, 342, 345, 352, 357,
@@ -115,7 +131,7 @@ const std::array<uint16_t, 1024> kIq2sGrid = {
     42148, 42240, 42265, 42577, 43018, 43048, 43170, 43348, 43398, 43528, 43530, 43552, 43554, 43560, 43656, 43690,
 };
 
-const std::array<uint16_t, 256> kIq3xxsGrid = {
+inline constexpr std::array<uint16_t, 256> kIq3xxsGrid = {
     0, 2, 4, 9, 11, 15, 16, 18, 25, 34, 59, 61, 65, 67, 72, 74, 81, 85,
     88, 90, 97, 108, 120, 128, 130, 132, 137, 144, 146, 153, 155, 159, 169, 175, 189, 193,
     199, 200, 202, 213, 248, 267, 287, 292, 303, 315, 317, 321, 327, 346, 362, 413, 436, 456,
@@ -133,7 +149,7 @@ const std::array<uint16_t, 256> kIq3xxsGrid = {
     3904, 3906, 3924, 3992,
 };
 
-const std::array<uint16_t, 512> kIq3sGrid = {
+inline constexpr std::array<uint16_t, 512> kIq3sGrid = {
     0, 1, 2, 5, 7, 8, 9, 10, 12, 14, 16, 17, 21, 27, 32, 34, 37, 39,
     41, 43, 48, 50, 57, 60, 63, 64, 65, 66, 68, 72, 73, 77, 80, 83, 87, 89,
     93, 100, 113, 117, 122, 128, 129, 133, 135, 136, 139, 142, 145, 149, 152, 156, 162, 165,
@@ -165,7 +181,7 @@ const std::array<uint16_t, 512> kIq3sGrid = {
     3851, 3856, 3880, 3922, 3938, 3970, 3993, 4032,
 };
 
-const std::array<uint16_t, 2048> kIq1Grid = {
+inline constexpr std::array<uint16_t, 2048> kIq1Grid = {
     0, 2, 5, 8, 10, 17, 21, 32, 34, 40, 42, 69, 81, 84, 86, 101, 128, 130,
     136, 138, 149, 160, 162, 168, 170, 260, 261, 273, 276, 278, 281, 282, 293, 321, 326, 329,
     338, 341, 346, 353, 356, 358, 360, 389, 401, 404, 406, 421, 512, 514, 520, 522, 533, 544,

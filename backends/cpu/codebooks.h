@@ -1,0 +1,20 @@
+// The grids of the IQ formats as the kernels look them up: 8 (IQ3: 4) bytes of q = zero + level at a time, and the bytes
+// whose sign is turned. Constant data, thread-safe. Included by ISA spines: plain arrays only.
+#pragma once
+
+#include <cstdint>
+
+namespace kvasir::cpu {
+
+struct Codebooks {
+  uint64_t iq2_xxs[256], iq2_xs[512], iq2_s[1024];  ///< 64 + level
+  uint64_t iq1[2048];                               ///< 16 + 8 * level
+  uint32_t iq3_xxs[256];                            ///< 64 + level
+  uint32_t iq3_s[512];                              ///< 16 + level
+  uint64_t signs[256];                              ///< byte i is 1 where bit i is set
+  uint64_t even_signs[128];                         ///< the same for 7 bits and their parity
+};
+
+extern const Codebooks kCodebooks;
+
+}  // namespace kvasir::cpu
