@@ -205,7 +205,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1))
     parser.add_argument("--timeout-factor", type=float, default=1.0)
     parser.add_argument("--soak", action="store_true", help="the long tests too")
-    parser.add_argument("--reference", action="store_true", help="also compare with the naive backend on whole models")
+    parser.add_argument("--reference", action="store_true", help="also compare with the naive backend on whole models, and with other libraries")
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
     if arguments.reference:

@@ -6,6 +6,13 @@ namespace kvasir::text {
 
 ByteBpe::ByteBpe(TokenizerParts parts, MergeTable merges, ByteBpeOptions options)
     : TokenizerBase(std::move(parts)), merges_(std::move(merges)), options_(std::move(options)) {
+  for (size_t i = 0; i < options_.scanners.size(); ++i) {
+    if (i < options_.prefix_stage) {
+      before_[i] = options_.scanners[i];
+    } else {
+      after_[i - options_.prefix_stage] = options_.scanners[i];
+    }
+  }
   for (size_t b = 0; b < byte_tokens_.size(); ++b) {
     std::string text;
     const char byte = static_cast<char>(static_cast<uint8_t>(b));
@@ -15,20 +22,37 @@ ByteBpe::ByteBpe(TokenizerParts parts, MergeTable merges, ByteBpeOptions options
   }
 }
 
-Result<void> ByteBpe::encode_segment(const Segment& segment, Workspace& work, Encoded& out) const {
-  std::string_view text = KVASIR_TRY(normalise(options_.normalizer, segment.text, work));
-  if (options_.prefix_space && segment.prefix_space && !text.starts_with(' ')) {
-    std::string with_space = " ";
-    with_space.append(text);
-    work.normalised = std::move(with_space);
-    text = work.normalised;
+void ByteBpe::encode_piece(const Segment& piece, Workspace& work, Encoded& out) const {
+  if (!options_.prefix_space) {
+    encode_words(options_.scanners, piece.text, work, out);
+  } else if (options_.prefix_stage != 0) {
+    split_words(before_, piece.text, [&](const char* begin, const char* end) {
+      const std::string_view part(begin, static_cast<size_t>(end - begin));
+      const bool continues = !piece.prefix_space && begin == piece.text.data();
+      continues ? encode_words(after_, part, work, out) : encode_prefixed(part, work, out);
+    });
+  } else if (piece.prefix_space) {
+    encode_prefixed(piece.text, work, out);
+  } else {
+    encode_words(after_, piece.text, work, out);
   }
+}
+
+void ByteBpe::encode_prefixed(std::string_view text, Workspace& work, Encoded& out) const {
+  if (text.starts_with(' ')) {
+    encode_words(after_, text, work, out);
+    return;
+  }
+  work.prefixed.assign(1, ' ').append(text);
+  encode_words(after_, work.prefixed, work, out);
+}
+
+void ByteBpe::encode_words(const ScannerChain& scanners, std::string_view text, Workspace& work, Encoded& out) const {
   const char* const text_end = text.data() + text.size();
-  split_words(options_.scanners, text, [&](const char* begin, const char* end) {
+  split_words(scanners, text, [&](const char* begin, const char* end) {
     encode_word({begin, static_cast<size_t>(end - begin)}, text_end, work, out,
                 [&](std::string_view word) { merge_word(word, work, out); });
   });
-  return {};
 }
 
 void ByteBpe::merge_word(std::string_view word, Workspace& work, Encoded& out) const {
@@ -52,7 +76,8 @@ void ByteBpe::merge_word(std::string_view word, Workspace& work, Encoded& out) c
     }
     symbols.push_back({id, static_cast<uint32_t>(i), 1});
   }
-  work.merger.merge(symbols, [this](const Symbol& left, const Symbol& right) { return merges_.join(left.id, right.id); });
+  work.merger.merge(symbols,
+                    [this](const Symbol& left, const Symbol& right) { return merges_.join(left.id, right.id); });
   for (const Symbol& symbol : symbols) out.ids.push_back(symbol.id);
 }
 

@@ -15,11 +15,12 @@ namespace kvasir::text {
 
 struct ByteBpeOptions {
   ScannerChain scanners{};
+  size_t prefix_stage = 0;  ///< scanners before ByteLevel: it puts the space in front of each of their pieces
   bool ignore_merges = false;
   Normalizer normalizer = {};
   std::optional<TokenId> unknown = {};  ///< for bytes without a token; else they are left out
   bool fuse_unknown = false;            ///< one for neighbouring ones
-  bool prefix_space = false;            ///< ByteLevel's add_prefix_space: one in front of a segment that begins with none
+  bool prefix_space = false;  ///< ByteLevel's add_prefix_space: one in front of a segment that begins with none
 };
 
 class ByteBpe final : public TokenizerBase {
@@ -27,11 +28,17 @@ class ByteBpe final : public TokenizerBase {
   ByteBpe(TokenizerParts parts, MergeTable merges, ByteBpeOptions options);
 
  private:
-  Result<void> encode_segment(const Segment& segment, Workspace& work, Encoded& out) const override;
+  Result<std::string_view> prepare(const Segment& segment, std::string& buffer) const override {
+    return normalise(options_.normalizer, segment, buffer);
+  }
+  void encode_piece(const Segment& piece, Workspace& work, Encoded& out) const override;
+  void encode_prefixed(std::string_view text, Workspace& work, Encoded& out) const;
+  void encode_words(const ScannerChain& scanners, std::string_view text, Workspace& work, Encoded& out) const;
   void merge_word(std::string_view word, Workspace& work, Encoded& out) const;
 
   MergeTable merges_;
   ByteBpeOptions options_;
+  ScannerChain before_{}, after_{};         ///< the scanners before and after the space is put in front
   std::array<TokenId, 256> byte_tokens_{};  ///< -1: the byte has no token
 };
 

@@ -19,7 +19,8 @@ Cut cut_at(const char* p, const char* end) noexcept {
   const auto byte = static_cast<uint8_t>(*p);
   if (byte == ' ') return {kSpaceClass, kSpaceClass, 1};
   if (byte < 0x80) return {byte, byte, 1};
-  if (byte == 0xE2 && end - p >= 3 && p[1] == kSpaceMarker[1] && p[2] == kSpaceMarker[2]) return {kSpaceClass, kSpaceClass, 3};
+  if (byte == 0xE2 && end - p >= 3 && p[1] == kSpaceMarker[1] && p[2] == kSpaceMarker[2])
+    return {kSpaceClass, kSpaceClass, 3};
   const uint8_t bytes = decode_at(p, end).bytes;
   return {byte, static_cast<uint8_t>(p[bytes - 1]), bytes};
 }
@@ -34,7 +35,8 @@ uint32_t rank_of(float score) noexcept {
 }  // namespace
 
 CharBpe::CharBpe(TokenizerParts parts, const std::vector<float>& scores, CharBpeOptions options)
-    : TokenizerBase(std::move(parts)), options_(std::move(options)) {
+    : SpacedTokenizer(std::move(parts), options.spaces, std::move(options.normalizer)),
+      fuse_unknown_(options.fuse_unknown) {
   ranks_.reserve(scores.size());
   for (const float score : scores) ranks_.push_back(rank_of(score));
   find_byte_tokens();
@@ -42,7 +44,9 @@ CharBpe::CharBpe(TokenizerParts parts, const std::vector<float>& scores, CharBpe
 }
 
 CharBpe::CharBpe(TokenizerParts parts, MergeTable merges, CharBpeOptions options)
-    : TokenizerBase(std::move(parts)), options_(std::move(options)), merges_(std::move(merges)) {
+    : SpacedTokenizer(std::move(parts), options.spaces, std::move(options.normalizer)),
+      fuse_unknown_(options.fuse_unknown),
+      merges_(std::move(merges)) {
   find_byte_tokens();
   find_crossings();
 }
@@ -53,6 +57,7 @@ void CharBpe::find_byte_tokens() {
     const std::string name = std::string("<0x") + kHex[b >> 4] + kHex[b & 15] + ">";
     byte_tokens_[b] = table().find(name);
     if (byte_tokens_[b] >= 0 && table().kind(byte_tokens_[b]) != TokenKind::kByte) byte_tokens_[b] = -1;
+    drops_unknown_ = drops_unknown_ || (byte_tokens_[b] < 0 && !policy().unknown);
     if (b >= ascii_tokens_.size()) continue;
     const char c = static_cast<char>(b);
     const TokenId id = table().find(b == ' ' ? kSpaceMarker : std::string_view(&c, 1));
@@ -76,39 +81,48 @@ void CharBpe::find_crossings() {
   }
 }
 
-Result<void> CharBpe::encode_segment(const Segment& segment, Workspace& work, Encoded& out) const {
-  std::string_view text = KVASIR_TRY(normalise(options_.normalizer, segment.text, work));
-  if (options_.remove_extra_whitespaces) {
-    work.normalised = collapse_spaces(text);
-    text = work.normalised;
+TokenId CharBpe::character_token(std::string_view character) const noexcept {
+  if (character.size() == 1 && static_cast<uint8_t>(character[0]) < 0x80)
+    return ascii_tokens_[static_cast<uint8_t>(character[0])];
+  const TokenId id = table().find(character);
+  return id >= 0 && table().in_text(id) ? id : -1;
+}
+
+/// What is left without the characters that have no token: what is around them may join.
+std::string CharBpe::known_characters(std::string_view text, Encoded& out) const {
+  std::string known;
+  const char* const end = text.data() + text.size();
+  for (const char* p = text.data(); p < end;) {
+    const std::string_view character(p, decode_at(p, end).bytes);
+    if (character_token(character) >= 0) {
+      known.append(character);
+    } else {
+      out.dropped_bytes += character.size();
+    }
+    p += character.size();
   }
-  bool prefix = options_.prefix == PrefixSpace::kEverySegment ||
-                (options_.prefix == PrefixSpace::kFirstSegment && segment.first);
-  if (!segment.prefix_space || text.empty()) prefix = false;
-  if (options_.prefix_unless_space && (text.starts_with(' ') || text.starts_with(kSpaceMarker))) prefix = false;
-  if (!prefix) {
+  return known;
+}
+
+void CharBpe::encode_run(std::string_view text, Workspace& work, Encoded& out) const {
+  if (drops_unknown_) {
+    encode_marked(known_characters(text, out), work, out);
+  } else {
     encode_marked(text, work, out);
-    return {};
   }
-  std::string with_space;
-  with_space.reserve(text.size() + 1);
-  with_space.append(1, ' ').append(text);
-  work.normalised = std::move(with_space);
-  encode_marked(work.normalised, work, out);
-  return {};
 }
 
 void CharBpe::encode_marked(std::string_view text, Workspace& work, Encoded& out) const {
   const char* const end = text.data() + text.size();
   const char* word = text.data();
   uint8_t left = 0;
-  work.last_unknown = false;
   for (const char* p = word; p < end;) {
     const Cut cut = cut_at(p, end);
-    const bool may_cut = !crosses(left, cut.first) || (options_.split_at_spaces && cut.first == kSpaceClass);
-    if (may_cut && p > word) {
+    const bool splits = rules().split_at_spaces && cut.first == kSpaceClass;
+    if ((splits || !crosses(left, cut.first)) && p > word) {
       encode_word({word, static_cast<size_t>(p - word)}, end, work, out,
                   [&](std::string_view w) { merge_word(w, work, out); });
+      if (splits) work.last_unknown = false;
       word = p;
     }
     left = cut.last;
@@ -148,8 +162,7 @@ void CharBpe::merge_word(std::string_view word, Workspace& work, Encoded& out) c
     }
     const std::string_view character(p, decode_at(p, end).bytes);
     work.word.append(character);
-    const TokenId id = table().find(character);
-    symbols.push_back({id >= 0 && table().in_text(id) ? id : -1, begin, static_cast<uint32_t>(character.size())});
+    symbols.push_back({character_token(character), begin, static_cast<uint32_t>(character.size())});
     p += character.size();
   }
   if (merges_) {
@@ -175,7 +188,7 @@ void CharBpe::emit(const Symbol& symbol, Workspace& work, Encoded& out) const {
     return;
   }
   out.dropped_bytes += bytes.size();
-  if (policy().unknown && !(options_.fuse_unknown && work.last_unknown)) out.ids.push_back(*policy().unknown);
+  if (policy().unknown && !(fuse_unknown_ && work.last_unknown)) out.ids.push_back(*policy().unknown);
   work.last_unknown = true;
 }
 

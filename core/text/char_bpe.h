@@ -10,23 +10,17 @@
 
 #include "core/base/result.h"
 #include "core/text/merge_table.h"
-#include "core/text/tokenizer_base.h"
+#include "core/text/spaced_tokenizer.h"
 
 namespace kvasir::text {
 
-/// Where a space is put in front.
-enum class PrefixSpace : uint8_t { kNever, kFirstSegment, kEverySegment };
-
 struct CharBpeOptions {
-  PrefixSpace prefix = PrefixSpace::kEverySegment;
-  bool prefix_unless_space = false;      ///< not where there is one already (Metaspace)
-  bool remove_extra_whitespaces = false; ///< spaces are trimmed at both ends and collapsed
-  bool split_at_spaces = false;          ///< each space begins a word (Metaspace with split)
-  bool fuse_unknown = true;              ///< neighbouring unknown characters are one <unk>
+  SpaceRules spaces = {};
+  bool fuse_unknown = true;  ///< neighbouring unknown characters of a word are one <unk>
   Normalizer normalizer = {};
 };
 
-class CharBpe final : public TokenizerBase {
+class CharBpe final : public SpacedTokenizer {
  public:
   /// SPM: `scores` has one finite or infinite number per token, no NaN (checked by the caller).
   CharBpe(TokenizerParts parts, const std::vector<float>& scores, CharBpeOptions options);
@@ -34,18 +28,21 @@ class CharBpe final : public TokenizerBase {
   CharBpe(TokenizerParts parts, MergeTable merges, CharBpeOptions options);
 
  private:
-  Result<void> encode_segment(const Segment& segment, Workspace& work, Encoded& out) const override;
+  void encode_run(std::string_view text, Workspace& work, Encoded& out) const override;
   void encode_marked(std::string_view text, Workspace& work, Encoded& out) const;
+  std::string known_characters(std::string_view text, Encoded& out) const;
   void merge_word(std::string_view word, Workspace& work, Encoded& out) const;
   void emit(const Symbol& symbol, Workspace& work, Encoded& out) const;
   void find_byte_tokens();
+  TokenId character_token(std::string_view character) const noexcept;
   void find_crossings();
   bool crosses(uint8_t left, uint8_t right) const noexcept {
     return (crossings_[size_t{left} * 4 + right / 64] >> (right % 64) & 1u) != 0;
   }
   Join join_by_score(const Symbol& left, const Symbol& right, const std::string& text) const noexcept;
 
-  CharBpeOptions options_;
+  bool fuse_unknown_ = true;
+  bool drops_unknown_ = false;  ///< there is neither <unk> nor byte fallback
   std::optional<MergeTable> merges_;
   std::vector<uint32_t> ranks_;  ///< by token, from the scores; empty with merges
   std::array<TokenId, 256> byte_tokens_{};

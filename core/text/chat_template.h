@@ -27,11 +27,11 @@ struct TemplateLimits {
 
 /// What a request gives to a template. JSON texts are parsed by the template engine (with its own depth limit).
 struct TemplateInput {
-  std::string messages_json;             ///< array of {role, content, tool_calls?, ...}: user bytes, never trusted
-  std::string tools_json;                ///< array, or empty
-  std::string extra_json;                ///< object of further variables (enable_thinking, documents, ...), or empty
+  std::string messages_json;  ///< array of {role, content, tool_calls?, ...}: user bytes, never trusted
+  std::string tools_json;     ///< array, or empty
+  std::string extra_json;     ///< object of further variables (enable_thinking, documents, ...), or empty
   bool add_generation_prompt = true;
-  std::string bos_token, eos_token;      ///< trusted
+  std::string bos_token, eos_token;         ///< trusted
   std::optional<int64_t> now_unix_seconds;  ///< fixes the clock of strftime_now (UTC)
 };
 

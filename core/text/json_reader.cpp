@@ -39,7 +39,8 @@ Result<void> JsonReader::finish() {
 }
 
 void JsonReader::skip_space() noexcept {
-  while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r')) ++at_;
+  while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r'))
+    ++at_;
 }
 
 std::optional<JsonReader::Kind> JsonReader::peek() {
@@ -50,12 +51,19 @@ std::optional<JsonReader::Kind> JsonReader::peek() {
     return std::nullopt;
   }
   switch (text_[at_]) {
-    case '{': return Kind::kObject;
-    case '[': return Kind::kArray;
-    case '"': return Kind::kString;
-    case 't': case 'f': return Kind::kBool;
-    case 'n': return Kind::kNull;
-    default: break;
+    case '{':
+      return Kind::kObject;
+    case '[':
+      return Kind::kArray;
+    case '"':
+      return Kind::kString;
+    case 't':
+    case 'f':
+      return Kind::kBool;
+    case 'n':
+      return Kind::kNull;
+    default:
+      break;
   }
   if (text_[at_] == '-' || (text_[at_] >= '0' && text_[at_] <= '9')) return Kind::kNumber;
   fail("a JSON value was expected");
@@ -113,7 +121,9 @@ bool JsonReader::next_key(std::string& key) {
   return true;
 }
 
-bool JsonReader::next_item() { return separator(']'); }
+bool JsonReader::next_item() {
+  return separator(']');
+}
 
 bool JsonReader::take_string(std::string& out) {
   out.clear();
@@ -128,7 +138,8 @@ bool JsonReader::take_string(std::string& out) {
     const auto c = static_cast<uint8_t>(text_[at_]);
     if (c == '"') {
       ++at_;
-      if (!plain_ascii && !is_valid_utf8(out)) fail("a string is not UTF-8 (it began at byte " + std::to_string(begin) + ")");
+      if (!plain_ascii && !is_valid_utf8(out))
+        fail("a string is not UTF-8 (it began at byte " + std::to_string(begin) + ")");
       return !failed();
     }
     if (c < 0x20) break;
@@ -219,7 +230,8 @@ std::optional<double> JsonReader::take_number() {
   double value = 0;
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (failed() || code == std::errc::invalid_argument) return std::nullopt;
-  if (code == std::errc::result_out_of_range && text.find("e-") == std::string_view::npos) fail("a number is out of range");
+  if (code == std::errc::result_out_of_range && text.find("e-") == std::string_view::npos)
+    fail("a number is out of range");
   if (failed()) return std::nullopt;
   return value;
 }
@@ -230,7 +242,8 @@ std::optional<int64_t> JsonReader::take_integer(int64_t low, int64_t high) {
   const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (failed()) return std::nullopt;
   if (code != std::errc() || end != text.data() + text.size() || value < low || value > high) {
-    fail("an integer between " + std::to_string(low) + " and " + std::to_string(high) + " was expected, not " + std::string(text.substr(0, 24)));
+    fail("an integer between " + std::to_string(low) + " and " + std::to_string(high) + " was expected, not " +
+         std::string(text.substr(0, 24)));
     return std::nullopt;
   }
   return value;
@@ -250,14 +263,22 @@ void JsonReader::scalar_into(JsonNode& node) {
   if (!kind) return;
   node.kind = *kind;
   switch (*kind) {
-    case Kind::kString: take_string(node.text); break;
-    case Kind::kNumber: node.number = take_number().value_or(0); break;
+    case Kind::kString:
+      take_string(node.text);
+      break;
+    case Kind::kNumber:
+      node.number = take_number().value_or(0);
+      break;
     case Kind::kBool:
       node.flag = text_[at_] == 't';
       take_word(node.flag ? "true" : "false");
       break;
-    case Kind::kNull: take_word("null"); break;
-    case Kind::kArray: case Kind::kObject: break;
+    case Kind::kNull:
+      take_word("null");
+      break;
+    case Kind::kArray:
+    case Kind::kObject:
+      break;
   }
 }
 
@@ -304,8 +325,10 @@ JsonNode JsonReader::take_tree() {
       std::string key;
       if (levels_.back().object) {
         if (next_key(key)) {
-          if (std::find(inside.keys.begin(), inside.keys.end(), key) != inside.keys.end()) fail("a key is there twice: " + key.substr(0, 40));
-          if (inside.keys.size() == kMaxTreeKeys) fail("an object has more than " + std::to_string(kMaxTreeKeys) + " keys");
+          if (std::find(inside.keys.begin(), inside.keys.end(), key) != inside.keys.end())
+            fail("a key is there twice: " + key.substr(0, 40));
+          if (inside.keys.size() == kMaxTreeKeys)
+            fail("an object has more than " + std::to_string(kMaxTreeKeys) + " keys");
           inside.keys.push_back(std::move(key));
           target = &inside.items.emplace_back();
           break;

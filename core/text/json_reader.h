@@ -23,7 +23,7 @@ struct JsonNode {
   std::vector<std::string> keys;  ///< of an object, in file order
   std::vector<JsonNode> items;    ///< of an array, or the values of an object
 
-  const JsonNode* find(std::string_view key) const noexcept;  ///< a member that is there and not null
+  const JsonNode* find(std::string_view key) const noexcept;     ///< a member that is there and not null
   std::string_view string(std::string_view key) const noexcept;  ///< a member that is a string, else ""
   std::optional<bool> boolean(std::string_view key) const noexcept;
 };

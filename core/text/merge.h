@@ -89,7 +89,8 @@ class Merger {
       heap_.pop_back();
       const uint32_t left = top.left, right = next_[left];
       // Symbols only grow, so an unchanged sum of lengths means an unchanged pair; length 0 marks a joined one.
-      if (symbols[left].length == 0 || right == kNone || symbols[left].length + symbols[right].length != top.length) continue;
+      if (symbols[left].length == 0 || right == kNone || symbols[left].length + symbols[right].length != top.length)
+        continue;
       symbols[left].id = top.id;
       symbols[left].length = top.length;
       symbols[right].length = 0;

@@ -15,8 +15,8 @@ void MergeTable::insert(uint64_t key, uint32_t rank) noexcept {
 namespace {
 
 Failure complain(std::string_view name, size_t rank, std::string_view merge, const std::string& what) {
-  return Failure{Code::kCorrupt, std::string(name) + "[" + std::to_string(rank) + "] " + quote_token(merge) + " " + what +
-                                     "; the vocabulary is damaged, convert the model again"};
+  return Failure{Code::kCorrupt, std::string(name) + "[" + std::to_string(rank) + "] " + quote_token(merge) + " " +
+                                     what + "; the vocabulary is damaged, convert the model again"};
 }
 
 }  // namespace
@@ -45,7 +45,8 @@ Result<MergeTable> MergeTable::create(const std::vector<std::string>& merges, co
     for (size_t i = 0; i < count; ++i) {
       const std::string_view merge = merges[first + i];
       const size_t space = merge.find(separator, 1);
-      if (space == std::string_view::npos || space + 1 == merge.size() || merge.find(separator, space + 1) != std::string_view::npos) {
+      if (space == std::string_view::npos || space + 1 == merge.size() ||
+          merge.find(separator, space + 1) != std::string_view::npos) {
         return complain(names_of.merges, first + i, merge, "is not two tokens with one space between");
       }
       names[3 * i] = merge.substr(0, space);
@@ -57,13 +58,15 @@ Result<MergeTable> MergeTable::create(const std::vector<std::string>& merges, co
     for (size_t i = 0; i < count; ++i) {
       for (size_t side = 0; side < 3; ++side) {
         if (ids[3 * i + side] >= 0) continue;
-        return complain(names_of.merges, first + i, merges[first + i], (side < 2 ? "names " : "makes ") + quote_token(names[3 * i + side]) + ", which is no token");
+        return complain(names_of.merges, first + i, merges[first + i],
+                        (side < 2 ? "names " : "makes ") + quote_token(names[3 * i + side]) + ", which is no token");
       }
       __builtin_prefetch(&out.slots_[out.slot_of(key_of(ids[3 * i], ids[3 * i + 1]))], 1);
     }
     for (size_t i = 0; i < count; ++i) {
       out.joined_.push_back(ids[3 * i + 2]);
-      if (table.in_text(ids[3 * i + 2])) out.insert(key_of(ids[3 * i], ids[3 * i + 1]), static_cast<uint32_t>(first + i));
+      if (table.in_text(ids[3 * i + 2]))
+        out.insert(key_of(ids[3 * i], ids[3 * i + 1]), static_cast<uint32_t>(first + i));
     }
   }
   return out;

@@ -18,11 +18,11 @@ class MergeTable {
   static constexpr size_t kMaxMerges = 4'000'000;
   static constexpr size_t kMaxTokens = (size_t{1} << 20) - 1;  ///< ids fit in 20 bits, and the last one is free
 
-  /// From texts of two tokens with `separator` between, in the order of rank. A pair that is there twice keeps its last rank, as in the tokenizers
-  /// library. Merges into tokens that ordinary text may not become (control tokens) are left out. Errors: kCorrupt,
-  /// naming the merge, where it has no or more separators, or names an absent token; kTooLarge.
-  static Result<MergeTable> create(const std::vector<std::string>& merges, const TokenTable& table, char separator = ' ',
-                                   const VocabularyNames& names = {});
+  /// From texts of two tokens with `separator` between, in the order of rank. A pair that is there twice keeps its last
+  /// rank, as in the tokenizers library. Merges into tokens that ordinary text may not become (control tokens) are left
+  /// out. Errors: kCorrupt, naming the merge, where it has no or more separators, or names an absent token; kTooLarge.
+  static Result<MergeTable> create(const std::vector<std::string>& merges, const TokenTable& table,
+                                   char separator = ' ', const VocabularyNames& names = {});
 
   Join join(TokenId left, TokenId right) const noexcept {
     const uint64_t key = key_of(left, right);

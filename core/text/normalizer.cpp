@@ -61,30 +61,14 @@ std::string_view strip_right(std::string_view text) {
   return text.substr(0, kept);
 }
 
-std::string word_spaces(std::string_view text) {
-  std::string out;
-  bool pending = false;
-  for (size_t at = 0; at < text.size();) {
-    const size_t next = next_at(text, at);
-    if (white_at(text, at)) {
-      pending = !out.empty();
-    } else {
-      if (pending) out.push_back(' ');
-      pending = false;
-      out.append(text.substr(at, next - at));
-    }
-    at = next;
-  }
-  return out;
-}
-
 }  // namespace
 
 // The double array is that of Darts-clone: a unit holds a label in its low byte, bit 31 marks a unit that is no plain
 // label, bit 8 a child that is a value, and the offset is in bits 10 to 30, or in steps of 256 where bit 9 is set.
 Result<CharsMap> CharsMap::create(std::string_view blob) {
   uint32_t trie_bytes = 0;
-  if (blob.size() < sizeof(trie_bytes)) return Failure{Code::kCorrupt, "precompiled_charsmap is shorter than its header"};
+  if (blob.size() < sizeof(trie_bytes))
+    return Failure{Code::kCorrupt, "precompiled_charsmap is shorter than its header"};
   std::memcpy(&trie_bytes, blob.data(), sizeof(trie_bytes));
   if (trie_bytes % 4 != 0 || trie_bytes < 4 || trie_bytes >= blob.size() - 4) {
     return Failure{Code::kCorrupt, "precompiled_charsmap says its table has " + std::to_string(trie_bytes) +
@@ -130,7 +114,8 @@ std::optional<std::string> CharsMap::apply(std::string_view text, size_t most) c
   return out;
 }
 
-std::optional<std::string_view> Normalizer::apply(std::string_view text, std::string& buffer, size_t most) const {
+std::optional<std::string_view> Normalizer::apply(std::string_view text, std::string& buffer, size_t most,
+                                                  Prepend prepend) const {
   using Kind = NormalizeStep::Kind;
   size_t map = 0;
   std::string now;  // what the last step made; text views it, or the original
@@ -143,12 +128,24 @@ std::optional<std::string_view> Normalizer::apply(std::string_view text, std::st
       case Kind::kNfc:
         if (!quick_check_nfc(text)) becomes(to_nfc(text));
         break;
-      case Kind::kNfd: becomes(to_form(text, NormalForm::kNfd)); break;
-      case Kind::kNfkc: becomes(to_form(text, NormalForm::kNfkc)); break;
-      case Kind::kNfkd: becomes(to_form(text, NormalForm::kNfkd)); break;
-      case Kind::kLowercase: becomes(to_lower(text)); break;
-      case Kind::kStripLeft: text = strip_left(text); break;
-      case Kind::kStripRight: text = strip_right(text); break;
+      case Kind::kNfd:
+        becomes(to_form(text, NormalForm::kNfd));
+        break;
+      case Kind::kNfkc:
+        becomes(to_form(text, NormalForm::kNfkc));
+        break;
+      case Kind::kNfkd:
+        becomes(to_form(text, NormalForm::kNfkd));
+        break;
+      case Kind::kLowercase:
+        becomes(to_lower(text));
+        break;
+      case Kind::kStripLeft:
+        text = strip_left(text);
+        break;
+      case Kind::kStripRight:
+        text = strip_right(text);
+        break;
       case Kind::kReplace:
         if (text.find(step.from) != std::string_view::npos) {
           auto made = replace_all(text, step.from, step.to, most);
@@ -159,7 +156,9 @@ std::optional<std::string_view> Normalizer::apply(std::string_view text, std::st
       case Kind::kCollapseSpaces:
         if (text.find("  ") != std::string_view::npos) becomes(collapse_spaces(text, step.to));
         break;
-      case Kind::kWordSpaces: becomes(word_spaces(text)); break;
+      case Kind::kPrepend:
+        if (prepend == Prepend::kApply && !text.empty()) becomes(step.to + std::string(text));
+        break;
       case Kind::kCharsMap: {
         auto made = maps_[map++].apply(text, most);
         if (!made) return std::nullopt;

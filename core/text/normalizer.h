@@ -27,15 +27,23 @@ class CharsMap {
 
 struct NormalizeStep {
   enum class Kind : uint8_t {
-    kNfc, kNfd, kNfkc, kNfkd, kLowercase, kStripLeft, kStripRight,
+    kNfc,
+    kNfd,
+    kNfkc,
+    kNfkd,
+    kLowercase,
+    kStripLeft,
+    kStripRight,
     kReplace,         ///< every `from` by `to`
     kCollapseSpaces,  ///< every run of two or more spaces by `to`
-    kWordSpaces,      ///< white space of any kind and length by one space, none at the ends
+    kPrepend,         ///< `to` in front of text that is not empty
     kCharsMap,
   };
   Kind kind = Kind::kNfc;
   std::string from = {}, to = {};
 };
+
+enum class Prepend : bool { kLeaveOut, kApply };  ///< what kPrepend steps do: nothing where a text continues another
 
 class Normalizer {
  public:
@@ -46,7 +54,8 @@ class Normalizer {
   }
   bool empty() const noexcept { return steps_.empty(); }
   /// `text` itself if nothing changes, else a view of `buffer`; nothing if some step gives more than `most` bytes.
-  std::optional<std::string_view> apply(std::string_view text, std::string& buffer, size_t most) const;
+  std::optional<std::string_view> apply(std::string_view text, std::string& buffer, size_t most,
+                                        Prepend prepend = Prepend::kApply) const;
 
  private:
   std::vector<NormalizeStep> steps_;

@@ -32,18 +32,22 @@ constexpr auto kDeepseekLetters = std::to_array<CodeRange>({
     {0xFF21, 0xFF3A},   {0xFF41, 0xFF5A},   {0x10400, 0x1044F}, {0x104B0, 0x104D3}, {0x104D8, 0x104FB},
     {0x10C80, 0x10CB2}, {0x10CC0, 0x10CF2}, {0x118A0, 0x118DF}, {0x1E900, 0x1E943},
 });
-constexpr auto kDeepseekPunctuation = std::to_array<CodeRange>({
-    {'!', '/'}, {':', '~'}, {0x2018, 0x201F}, {0x3000, 0x3002}, {0xFF01, 0xFF0F}, {0xFF1A, 0xFF5E}});
+constexpr auto kDeepseekPunctuation = std::to_array<CodeRange>(
+    {{'!', '/'}, {':', '~'}, {0x2018, 0x201F}, {0x3000, 0x3002}, {0xFF01, 0xFF0F}, {0xFF1A, 0xFF5E}});
 constexpr auto kDeepseekCjk = std::to_array<CodeRange>({{0x800, 0x4E00}, {0x4E00, 0x9FA5}, {0xAC00, 0xD7FF}});
 constexpr auto kLineBreaks = std::to_array<CodeRange>({{'\n', '\n'}, {'\r', '\r'}});
 constexpr auto kHanKana = std::to_array<CodeRange>({{0x3040, 0x30FF}, {0x4E00, 0x9FA5}});
 constexpr auto kHangul = std::to_array<CodeRange>({{0x3131, 0x318E}, {0xAC00, 0xD7A3}});
+// clang-format off
 constexpr auto kCjkPunctuation = std::to_array<CodeRange>({{0x2014, 0x2014}, {0x2018, 0x2019}, {0x201C, 0x201D},
     {0x2026, 0x2026}, {0x3001, 0x303F}, {0xFE30, 0xFE4F}, {0xFF01, 0xFF01}, {0xFF0C, 0xFF0C}, {0xFF1A, 0xFF1B}});
+// clang-format on
 constexpr auto kBopomofo = std::to_array<CodeRange>({{0x3105, 0x312F}});
+// clang-format off
 constexpr auto kAfmoeAsian = std::to_array<CodeRange>({{0xE00, 0xEFF}, {0x1000, 0x109F}, {0x1100, 0x11FF},
     {0x1780, 0x17FF}, {0x2F00, 0x2FDF}, {0x3040, 0x30FF}, {0x3400, 0x4DBF}, {0x4E00, 0x9FFF}, {0xA9E0, 0xA9FF},
     {0xAA60, 0xAA7F}, {0xAC00, 0xD7AF}, {0xF900, 0xFAFF}, {0xFF65, 0xFF9F}});
+// clang-format on
 constexpr auto kAsciiDigits = std::to_array<CodeRange>({{'0', '9'}});
 
 /// [\p{P}\$\+<=>\^~\|]+ , with ` for Falcon
@@ -72,11 +76,8 @@ size_t scan_three_digits(const char* p, const char* end, ScanContext&) {
 /// BLOOM:  ?[^(\s|.,!?…。，、।۔،)]+
 size_t scan_bloom(const char* p, const char* end, ScanContext& context) {
   const auto fits = [](const Unit& unit) {
-    switch (unit.code_point) {
-      case '(': case ')': case '|': case '.': case ',': case '!': case '?': case 0x2026: case 0x3002: case 0xFF0C:
-      case 0x3001: case 0x964: case 0x6D4: case 0x60C: return false;
-      default: return !unit.in(kWhiteSpace);
-    }
+    constexpr std::u32string_view kBreaks = U"()|.,!?\u2026\u3002\uFF0C\u3001\u0964\u06D4\u060C";
+    return kBreaks.find(static_cast<char32_t>(unit.code_point)) == kBreaks.npos && !unit.in(kWhiteSpace);
   };
   const char* q = *p == ' ' ? p + 1 : p;
   const char* const begin = q;
@@ -136,8 +137,9 @@ size_t scan_punctuation(const char* p, const char* end, ScanContext& context) {
 }
 
 size_t scan_youtu(const char* p, const char* end, ScanContext& context) {
-  for (const Scanner scanner : {Scanner(scan_ranges<kHangul, false, true>), Scanner(scan_ranges<kCjkPunctuation, false, true>),
-                                Scanner(scan_ranges<kBopomofo, false, true>), Scanner(scan_ranges<kHanKana, false, true>)}) {
+  for (const Scanner scanner :
+       {Scanner(scan_ranges<kHangul, false, true>), Scanner(scan_ranges<kCjkPunctuation, false, true>),
+        Scanner(scan_ranges<kBopomofo, false, true>), Scanner(scan_ranges<kHanKana, false, true>)}) {
     if (const size_t length = scanner(p, end, context); length != 0) return length;
   }
   return 0;
@@ -158,8 +160,8 @@ constexpr Scanner kNumberRun = scan_set<kNumbers, true>;
 constexpr Scanner kLlama3 = scan_gpt4<Gpt4Rules{}>;
 constexpr Scanner kQwen2 = scan_gpt4<Gpt4Rules{.digits = 1}>;
 constexpr Scanner kQwen35 = scan_gpt4<Gpt4Rules{.words = Words::kWithMarks, .digits = 1}>;
-constexpr Scanner kGpt4o =
-    scan_gpt4<Gpt4Rules{.words = Words::kCased, .contractions = Contractions::kAfterWord, .trail = Trail::kLinesSlashes}>;
+constexpr Scanner kGpt4o = scan_gpt4<Gpt4Rules{
+    .words = Words::kCased, .contractions = Contractions::kAfterWord, .trail = Trail::kLinesSlashes}>;
 constexpr Scanner kTekken = scan_gpt4<Gpt4Rules{
     .words = Words::kCased, .contractions = Contractions::kNone, .digits = 1, .trail = Trail::kLinesSlashes}>;
 constexpr Scanner kYoutuWords = scan_gpt4<Gpt4Rules{
@@ -168,7 +170,8 @@ constexpr Scanner kKimi = scan_gpt4<Gpt4Rules{.words = Words::kCasedNoHan, .cont
 constexpr Scanner kNoContractions = scan_gpt4<Gpt4Rules{.contractions = Contractions::kNone, .digits = 1}>;
 constexpr Scanner kSeedCoder = scan_gpt4<Gpt4Rules{.digits = 1, .trail = Trail::kNone}>;
 constexpr Scanner kManyDigits = scan_gpt4<Gpt4Rules{.digits = 0}>;
-constexpr Scanner kExaoneMoe = scan_gpt4<Gpt4Rules{.words = Words::kSpaced, .digits = 1, .trail = Trail::kOneLineSlash}>;
+constexpr Scanner kExaoneMoe =
+    scan_gpt4<Gpt4Rules{.words = Words::kSpaced, .digits = 1, .trail = Trail::kOneLineSlash}>;
 constexpr Scanner kJais2 = scan_gpt4<Gpt4Rules{.halving_spaces = true}>;
 constexpr Scanner kDeepseek3 = scan_deepseek3<false>;
 constexpr Scanner kHanKanaRun = scan_ranges<kHanKana, false, true>;
@@ -179,6 +182,7 @@ constexpr ScannerChain kDigitsGpt2 = {kOneNumber, kGpt2};
 
 // One row per name that GGUF files use in tokenizer.ggml.pre. nfc is said where the published tokenizer.json
 // of the family normalises; converters do not write it down.
+// clang-format off
 constexpr auto kTable = std::to_array<PreTokenizer>({
     {.name = "default", .scanners = kDefaultChain},
     {.name = "gpt-2", .scanners = {kGpt2}},
@@ -291,14 +295,15 @@ constexpr auto kTable = std::to_array<PreTokenizer>({
     {.name = "granite-embed-multi-311m", .spaces_as_markers = true},
     {.name = "sarvam-moe", .spaces_as_markers = true},
 });
+// clang-format on
 
 struct PatternRow {
   std::string_view pattern;
   ScannerChain scanners;
 };
 
-#define KVASIR_CASED(contraction)                                                                  \
-  R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)" contraction    \
+#define KVASIR_CASED(contraction)                                                               \
+  R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)" contraction \
   R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)" contraction
 #define KVASIR_SLASHED_TAIL R"(| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"
 #define KVASIR_TAIL R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"
@@ -314,17 +319,24 @@ constexpr auto kPatterns = std::to_array<PatternRow>({
     {KVASIR_ANY_CASE R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N})" KVASIR_TAIL, {kQwen2}},
     {KVASIR_SPELLED_CASE R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N})" KVASIR_TAIL, {kQwen2}},
     {KVASIR_ANY_CASE R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+)" KVASIR_TAIL, {kManyDigits}},
-    {KVASIR_ANY_CASE R"(|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
+    {KVASIR_ANY_CASE
+     R"(|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
      {kQwen35}},
-    {R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)", {kQwen2}},
+    {R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)",
+     {kQwen2}},
     {R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+)",
      {kLlama3}},
     {R"([^\r\n\p{L}\p{N}]?\p{L}+|\p{N})" KVASIR_TAIL, {kNoContractions}},
     {KVASIR_CASED("(?i:'s|'t|'re|'ve|'m|'ll|'d)?") R"(|\p{N}{1,3})" KVASIR_SLASHED_TAIL, {kGpt4o}},
     {KVASIR_CASED("(?i:'s|'t|'re|'ve|'m|'ll|'d)?") R"(|\p{N})" KVASIR_SLASHED_TAIL, {kYoutuWords}},
     {KVASIR_CASED("") R"(|\p{N})" KVASIR_SLASHED_TAIL, {kTekken}},
-    {R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^)" "\r\n"
-     R"(\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[)" "\r\n" R"(]*|\s*[)" "\r\n" R"(]+|\s+(?!\S)|\s+)",
+    {R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^)"
+     "\r\n"
+     R"(\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[)"
+     "\r\n"
+     R"(]*|\s*[)"
+     "\r\n"
+     R"(]+|\s+(?!\S)|\s+)",
      {kDeepseek3}},
     {R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
      {kDeepseek3}},
@@ -363,10 +375,20 @@ std::optional<ScannerChain> find_scanners_by_pattern(std::string_view pattern) {
   return std::nullopt;
 }
 
-Scanner gpt2_scanner() { return kGpt2; }
-Scanner single_number_scanner() { return kOneNumber; }
-Scanner number_run_scanner() { return kNumberRun; }
-Scanner punctuation_scanner() { return scan_punctuation<false>; }
-Scanner punctuation_run_scanner() { return scan_punctuation<true>; }
+Scanner gpt2_scanner() {
+  return kGpt2;
+}
+Scanner single_number_scanner() {
+  return kOneNumber;
+}
+Scanner number_run_scanner() {
+  return kNumberRun;
+}
+Scanner punctuation_scanner() {
+  return scan_punctuation<false>;
+}
+Scanner punctuation_run_scanner() {
+  return scan_punctuation<true>;
+}
 
 }  // namespace kvasir::text

@@ -21,7 +21,8 @@ struct ScanContext {
   size_t counted_left = 0;              ///< code points from the last match to there
 };
 
-/// Length in bytes of the match at p < end, or 0 if there is none at p. `end` bounds the piece, as the text's end would.
+/// Length in bytes of the match at p < end, or 0 if there is none at p. `end` bounds the piece, as the text's end
+/// would.
 using Scanner = size_t (*)(const char* p, const char* end, ScanContext& context);
 
 /// Scanners apply one after another, each to the pieces of the one before; what none matches stays as a piece.
@@ -32,10 +33,10 @@ using ScannerChain = std::array<Scanner, kMaxScanners>;  ///< ends at the first 
 struct PreTokenizer {
   std::string_view name;
   ScannerChain scanners{};
-  bool ignore_merges = false;       ///< a word that is a token is taken whole
-  bool add_bos = false;             ///< where the metadata does not say
-  bool nfc = false;                 ///< the model's tokenizer normalises to NFC first
-  bool spaces_as_markers = false;   ///< not byte-level: U+2581 stands for a space, and there is byte fallback
+  bool ignore_merges = false;      ///< a word that is a token is taken whole
+  bool add_bos = false;            ///< where the metadata does not say
+  bool nfc = false;                ///< the model's tokenizer normalises to NFC first
+  bool spaces_as_markers = false;  ///< not byte-level: U+2581 stands for a space, and there is byte fallback
 };
 
 /// Finds a row by tokenizer.ggml.pre; the empty name is "default".
@@ -46,9 +47,9 @@ std::string pretokenizer_names();
 std::optional<ScannerChain> find_scanners_by_pattern(std::string_view pattern);
 /// GPT-2's expression, also what ByteLevel does with use_regex.
 Scanner gpt2_scanner();
-Scanner single_number_scanner();      ///< \p{N}
-Scanner number_run_scanner();         ///< \p{N}+
-Scanner punctuation_scanner();        ///< one of \p{P} or ASCII punctuation
+Scanner single_number_scanner();  ///< \p{N}
+Scanner number_run_scanner();     ///< \p{N}+
+Scanner punctuation_scanner();    ///< one of \p{P} or ASCII punctuation
 Scanner punctuation_run_scanner();
 
 namespace detail {

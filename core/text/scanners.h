@@ -23,7 +23,9 @@ const char* run_of(const char* p, const char* end, const uint8_t* table) noexcep
   return p;
 }
 
-inline bool is_newline(const char* p) noexcept { return *p == '\r' || *p == '\n'; }
+inline bool is_newline(const char* p) noexcept {
+  return *p == '\r' || *p == '\n';
+}
 
 /// 's|'t|'re|'ve|'m|'ll|'d, in lower or any case. With Unicode case folding U+017F is an s too.
 template <bool AnyCase>
@@ -83,19 +85,25 @@ inline size_t scan_gpt2(const char* p, const char* end, ScanContext& context) {
   const char* const next = q + unit.bytes;
   if (unit.in(kLetters)) return static_cast<size_t>(run_of<kLetters>(next, end, table) - p);
   if (unit.in(kNumbers)) return static_cast<size_t>(run_of<kNumbers>(next, end, table) - p);
-  if (!unit.in(kWhiteSpace)) return static_cast<size_t>(run_of<~(kLetters | kNumbers | kWhiteSpace)>(next, end, table) - p);
+  if (!unit.in(kWhiteSpace))
+    return static_cast<size_t>(run_of<~(kLetters | kNumbers | kWhiteSpace)>(next, end, table) - p);
   return white_space(p, end, table);
 }
 
 enum class Words : uint8_t {
-  kPlain,        ///< [^\r\n\p{L}\p{N}]?\p{L}+
-  kWithMarks,    ///< [^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+, and the rule for other characters excludes \p{M}
-  kCased,        ///< P?U*W+|P?U+W*: U = [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}], W = [\p{Ll}\p{Lm}\p{Lo}\p{M}], P as above
-  kCasedNoHan,   ///< [\p{Han}]+ first, and U and W without Han
-  kSpaced,       ///< [^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+
+  kPlain,       ///< [^\r\n\p{L}\p{N}]?\p{L}+
+  kWithMarks,   ///< [^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+, and the rule for other characters excludes \p{M}
+  kCased,       ///< P?U*W+|P?U+W*: U = [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}], W = [\p{Ll}\p{Lm}\p{Lo}\p{M}], P as above
+  kCasedNoHan,  ///< [\p{Han}]+ first, and U and W without Han
+  kSpaced,      ///< [^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+
 };
 enum class Contractions : uint8_t { kNone, kBefore, kAfterWord };  ///< (?i:'s|...): a word of its own, or a word's end
-enum class Trail : uint8_t { kNone, kLines, kLinesSlashes, kOneLineSlash };  ///< after other characters: [\r\n]*, [\r\n/]*, [\r\n/]?
+enum class Trail : uint8_t {
+  kNone,
+  kLines,
+  kLinesSlashes,
+  kOneLineSlash
+};  ///< after other characters: [\r\n]*, [\r\n/]*, [\r\n/]?
 
 /// The family that began with GPT-4's cl100k:
 /// (?i:'s|...)|words|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
@@ -179,7 +187,7 @@ inline const char* spaced_words(const char* p, const char* end, const uint8_t* t
 template <Words W>
 const char* word_end(const char* p, const char* end, const Unit& first, const uint8_t* table) noexcept {
   if constexpr (W == Words::kCased || W == Words::kCasedNoHan) {
-    return cased_word<W == Words::kCasedNoHan>(p, end, first, table);
+    return cased_word < W == Words::kCasedNoHan > (p, end, first, table);
   } else {
     constexpr CategorySet kWord = W == Words::kWithMarks ? kLetters | kMarks : kLetters;
     const char* q = p;
@@ -203,7 +211,8 @@ const char* trail_end(const char* p, const char* end) noexcept {
 
 /// Length of the run of white space at p, in code points, from what was counted before if p is in a counted run.
 inline size_t spaces_left(const char* p, const char* end, ScanContext& context) noexcept {
-  if (context.counted_until != nullptr && p < context.counted_until && context.counted_left > 0) return context.counted_left;
+  if (context.counted_until != nullptr && p < context.counted_until && context.counted_left > 0)
+    return context.counted_left;
   size_t count = 0;
   const char* q = p;
   while (q < end) {
@@ -272,7 +281,9 @@ size_t scan_gpt4(const char* p, const char* end, ScanContext& context) {
   return white_space_lines(p, end, table);
 }
 
-inline bool is_ascii_letter(char c) noexcept { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z'); }
+inline bool is_ascii_letter(char c) noexcept {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
 inline bool is_ascii_punctuation(char c) noexcept {
   return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
 }
@@ -297,7 +308,7 @@ size_t scan_deepseek3(const char* p, const char* end, ScanContext& context) {
   }
   const char* q = *p == ' ' && p + 1 < end ? p + 1 : p;
   if (unit_at(q, end, table).in(kPunctuation | kSymbols)) {
-    q = run_of<kPunctuation | kSymbols>(q, end, table);
+    q = run_of < kPunctuation | kSymbols > (q, end, table);
     return length_to(LineByLine ? q : trail_end<Trail::kLines>(q, end));
   }
   if (!first.in(kWhiteSpace)) return 0;

@@ -28,7 +28,8 @@ inline size_t scan_numbers3(const char* p, const char* end, ScanContext& context
 /// Length of the run of `Set` at p, which is in it, in code points. It is counted once for each run.
 template <CategorySet Set>
 size_t digits_left(const char* p, const char* end, ScanContext& context) noexcept {
-  if (context.counted_until != nullptr && p < context.counted_until && context.counted_left > 0) return context.counted_left;
+  if (context.counted_until != nullptr && p < context.counted_until && context.counted_left > 0)
+    return context.counted_left;
   size_t count = 0;
   while (p < end) {
     const Unit unit = unit_at(p, end, context.basic_plane);
@@ -57,7 +58,8 @@ size_t scan_digit_groups(const char* p, const char* end, ScanContext& context) {
   const size_t left = digits_left<Set>(p, end, context);
   if (AtWordEnd && context.counted_until < end) {
     const Unit after = unit_at(context.counted_until, end, context.basic_plane);
-    if (after.in(kLetters | kMarks | set_of(kNl) | set_of(kPc)) || (after.code_point < 0x100 && after.in(kNumbers))) return 0;
+    if (after.in(kLetters | kMarks | set_of(kNl) | set_of(kPc)) || (after.code_point < 0x100 && after.in(kNumbers)))
+      return 0;
   }
   return static_cast<size_t>(take_digits(p, end, left % 3 == 0 ? 3 : left % 3, context) - p);
 }

@@ -27,8 +27,8 @@ class Message {
 
   struct Field {
     uint32_t number = 0;
-    uint64_t value = 0;       ///< of a varint or a fixed width
-    std::string_view bytes;   ///< of a string or a message
+    uint64_t value = 0;      ///< of a varint or a fixed width
+    std::string_view bytes;  ///< of a string or a message
   };
   /// The next field; nothing at the end. Errors: kCorrupt.
   Result<std::optional<Field>> next() {
@@ -38,8 +38,12 @@ class Message {
     Field field{static_cast<uint32_t>(*key >> 3), 0, {}};
     std::optional<uint64_t> value;
     switch (*key & 7) {
-      case 0: value = varint(); break;
-      case 1: value = in_.read<uint64_t>(); break;
+      case 0:
+        value = varint();
+        break;
+      case 1:
+        value = in_.read<uint64_t>();
+        break;
       case 5:
         if (const auto narrow = in_.read<uint32_t>()) value = *narrow;
         break;
@@ -51,7 +55,8 @@ class Message {
           }
         }
         break;
-      default: break;
+      default:
+        break;
     }
     if (!value) return damaged("ends inside a field");
     field.value = *value;
@@ -121,7 +126,8 @@ Result<void> read_trainer(std::string_view bytes, Model& model) {
   return {};
 }
 
-/// NormalizerSpec { precompiled_charsmap = 2, add_dummy_prefix = 3, remove_extra_whitespaces = 4, escape_whitespaces = 5 }
+/// NormalizerSpec { precompiled_charsmap = 2, add_dummy_prefix = 3, remove_extra_whitespaces = 4, escape_whitespaces =
+/// 5 }
 Result<void> read_normalizer(std::string_view bytes, Model& model) {
   Message message(bytes);
   while (const auto field = KVASIR_TRY(message.next())) {
@@ -143,7 +149,8 @@ Result<Model> read_model(std::string_view bytes, const TokenizerLimits& limits) 
   while (const auto field = KVASIR_TRY(message.next())) {
     if (field->number == 1) {
       if (model.data.tokens.size() >= limits.max_tokens) {
-        return Failure{Code::kTooLarge, "tokenizer.model has more pieces than max_tokens = " + std::to_string(limits.max_tokens)};
+        return Failure{Code::kTooLarge,
+                       "tokenizer.model has more pieces than max_tokens = " + std::to_string(limits.max_tokens)};
       }
       KVASIR_TRY(read_piece(field->bytes, model));
     }
@@ -151,10 +158,12 @@ Result<Model> read_model(std::string_view bytes, const TokenizerLimits& limits) 
     if (field->number == 3) KVASIR_TRY(read_normalizer(field->bytes, model));
   }
   if (model.type != 1 && model.type != 2) {
-    return Failure{Code::kUnsupported, "tokenizer.model is of type " + std::to_string(model.type) + "; supported are: 1 (Unigram), 2 (BPE)"};
+    return Failure{Code::kUnsupported, "tokenizer.model is of type " + std::to_string(model.type) +
+                                           "; supported are: 1 (Unigram), 2 (BPE)"};
   }
   if (model.space_is_suffix || !model.escape_whitespaces) {
-    return Failure{Code::kUnsupported, "tokenizer.model treats spaces as suffixes or leaves them as they are, which is not supported"};
+    return Failure{Code::kUnsupported,
+                   "tokenizer.model treats spaces as suffixes or leaves them as they are, which is not supported"};
   }
   return model;
 }
@@ -163,7 +172,8 @@ Result<Model> read_model(std::string_view bytes, const TokenizerLimits& limits) 
 bool markers_only_lead(const TokenTable& table) {
   for (size_t i = 0; i < table.size(); ++i) {
     const auto id = static_cast<TokenId>(i);
-    if (table.kind(id) == TokenKind::kNormal && table.text(id).find(kSpaceMarker, 1) != std::string_view::npos) return false;
+    if (table.kind(id) == TokenKind::kNormal && table.text(id).find(kSpaceMarker, 1) != std::string_view::npos)
+      return false;
   }
   return true;
 }
@@ -190,14 +200,16 @@ Result<std::unique_ptr<Tokenizer>> create_from_sentencepiece(VocabularyData data
   parts.policy.strip_leading_space = model.add_dummy_prefix;
   if (model.type == 2) {
     CharBpeOptions options;
-    options.prefix = prefix;
-    options.remove_extra_whitespaces = model.remove_extra_whitespaces;
+    options.spaces = {.prefix = prefix, .remove_extra_whitespaces = model.remove_extra_whitespaces};
     options.normalizer = std::move(normalizer);
     return std::unique_ptr<Tokenizer>(std::make_unique<CharBpe>(std::move(parts), scores, std::move(options)));
   }
-  UnigramOptions options{prefix, false, model.remove_extra_whitespaces, markers_only_lead(parts.table), std::move(normalizer)};
-  return std::unique_ptr<Tokenizer>(
-      std::make_unique<Unigram>(std::move(parts), std::vector<double>(scores.begin(), scores.end()), std::move(options)));
+  const SpaceRules spaces{.prefix = prefix,
+                          .remove_extra_whitespaces = model.remove_extra_whitespaces,
+                          .split_at_spaces = markers_only_lead(parts.table)};
+  return std::unique_ptr<Tokenizer>(std::make_unique<Unigram>(std::move(parts),
+                                                              std::vector<double>(scores.begin(), scores.end()),
+                                                              UnigramPieces::kNormal, spaces, std::move(normalizer)));
 }
 
 }  // namespace kvasir::text

@@ -33,9 +33,13 @@ size_t skip_white_left(std::string_view text, size_t floor, size_t at) noexcept 
   return at;
 }
 
+/// \w: Alphabetic, marks, decimal digits, connectors, joiners.
 bool is_word(std::string_view text, size_t at) noexcept {
   const Unit unit = unit_at(text.data() + at, text.data() + text.size(), CharTable::shared().basic_plane());
-  return unit.in(kLetters | kMarks | set_of(kNd) | set_of(kNl) | set_of(kPc));
+  if (unit.in(kLetters | kMarks | set_of(kNd) | set_of(kNl) | set_of(kPc))) return true;
+  const auto within = [c = unit.code_point](uint32_t low, uint32_t high) { return c >= low && c <= high; };
+  return within(0x200C, 0x200D) || within(0x24B6, 0x24E9) || within(0x1F130, 0x1F149) || within(0x1F150, 0x1F169) ||
+         within(0x1F170, 0x1F189);
 }
 
 }  // namespace
@@ -64,26 +68,30 @@ const SpecialToken* SpecialTokens::Finder::longest_at(size_t at, size_t& length)
     if (node->entry < 0) continue;
     const SpecialToken& token = tokens_.tokens_[static_cast<size_t>(node->entry)];
     if (token.trusted_only && i + 1 > trusted_end) continue;
-    if (token.whole_word && ((at > 0 && is_word(text, step_left(text, at))) || (i + 1 < text.size() && is_word(text, i + 1)))) {
-      continue;
-    }
     best = &token;
     length = i + 1 - at;
   }
   return best;
 }
 
-bool SpecialTokens::Finder::next(size_t from, Match& match) {
+bool SpecialTokens::Finder::next(Match& match) {
   const std::string& text = text_.text();
-  if (tokens_.tokens_.empty()) return false;
-  for (size_t at = from; at < text.size(); ++at) {
+  if (tokens_.empty()) return false;
+  while (search_ < text.size()) {
+    const size_t at = search_++;
     if (!tokens_.starts_[static_cast<uint8_t>(text[at])]) continue;
     size_t length = 0;
     const SpecialToken* token = longest_at(at, length);
     if (token == nullptr) continue;
-    match.begin = token->strip_left ? skip_white_left(text, from, at) : at;
-    match.end = token->strip_right ? skip_white_right(text, at + length) : at + length;
+    const size_t end = search_ = at + length;
+    if (token->whole_word &&
+        ((at > 0 && is_word(text, step_left(text, at))) || (end < text.size() && is_word(text, end)))) {
+      continue;
+    }
+    match.begin = token->strip_left ? skip_white_left(text, std::min(taken_, at), at) : at;
+    match.end = token->strip_right ? skip_white_right(text, end) : end;
     match.id = token->id;
+    taken_ = match.end;
     return true;
   }
   return false;

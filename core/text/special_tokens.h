@@ -1,5 +1,6 @@
-// Tokens that are found in text as they stand, before anything else is done with it: control tokens, only in trusted
-// bytes, and user-defined tokens, anywhere. The leftmost and then the longest one wins. Immutable once made.
+// Tokens that are found in text before it is cut into words: control tokens, only in trusted bytes, and user-defined
+// tokens, anywhere. The leftmost and then the longest one wins, and only then its rules are looked at, as in the
+// tokenizers library. Immutable once made.
 #pragma once
 
 #include <array>
@@ -24,7 +25,8 @@ struct SpecialToken {
 class SpecialTokens {
  public:
   struct Match {
-    size_t begin = 0;  ///< of the token, or of the white space that it swallows
+    size_t begin = 0;  ///< of the token, or of the white space that it swallows; may lie before the end of the last
+                       ///< one, whose swallowed white space is searched too
     size_t end = 0;
     TokenId id = 0;
   };
@@ -41,15 +43,18 @@ class SpecialTokens {
   class Finder {
    public:
     Finder(const SpecialTokens& tokens, const TrustedText& text) : tokens_(tokens), text_(text) {}
-    /// The next match from `from` on; false if there is none.
-    bool next(size_t from, Match& match);
+    /// The next match; false if there is none.
+    bool next(Match& match);
 
    private:
     const SpecialToken* longest_at(size_t at, size_t& length);
     const SpecialTokens& tokens_;
     const TrustedText& text_;
     size_t run_ = 0;
+    size_t search_ = 0;  ///< where the next token may begin
+    size_t taken_ = 0;   ///< end of the last match
   };
+  bool empty() const noexcept { return tokens_.empty(); }
 
  private:
   ByteTrie trie_;  ///< its entries are indices into tokens_

@@ -95,11 +95,13 @@ Result<TokenTable> TokenTable::create(std::vector<std::string> texts, const std:
   TokenTable table;
   table.texts_ = std::move(texts);
   if (table.texts_.empty()) {
-    return Failure{Code::kCorrupt, std::string(names.tokens) + " is empty: the file has no vocabulary; convert it again"};
+    return Failure{Code::kCorrupt,
+                   std::string(names.tokens) + " is empty: the file has no vocabulary; convert it again"};
   }
   if (table.texts_.size() > limits.max_tokens) {
-    return Failure{Code::kTooLarge, std::string(names.tokens) + " has " + std::to_string(table.texts_.size()) +
-                                        " tokens, more than the limit max_tokens = " + std::to_string(limits.max_tokens)};
+    return Failure{Code::kTooLarge,
+                   std::string(names.tokens) + " has " + std::to_string(table.texts_.size()) +
+                       " tokens, more than the limit max_tokens = " + std::to_string(limits.max_tokens)};
   }
   KVASIR_TRY(table.take_kinds(kinds, spelling, names));
   KVASIR_TRY(table.index(limits, names));
@@ -107,7 +109,8 @@ Result<TokenTable> TokenTable::create(std::vector<std::string> texts, const std:
   return table;
 }
 
-Result<void> TokenTable::take_kinds(const std::vector<int32_t>& kinds, TokenSpelling spelling, const VocabularyNames& names) {
+Result<void> TokenTable::take_kinds(const std::vector<int32_t>& kinds, TokenSpelling spelling,
+                                    const VocabularyNames& names) {
   if (!kinds.empty() && kinds.size() != texts_.size()) {
     return Failure{Code::kCorrupt, std::string(names.kinds) + " has " + std::to_string(kinds.size()) + " entries for " +
                                        std::to_string(texts_.size()) + " tokens; the file is damaged, fetch it again"};
@@ -136,7 +139,8 @@ Result<void> TokenTable::index(const TokenizerLimits& limits, const VocabularyNa
   for (size_t i = 0; i < texts_.size(); ++i) {
     const std::string& text = texts_[i];
     const auto complain = [&](const char* what) {
-      return Failure{Code::kCorrupt, std::string(names.tokens) + "[" + std::to_string(i) + "] " + quote_token(text) + " " + what};
+      return Failure{Code::kCorrupt,
+                     std::string(names.tokens) + "[" + std::to_string(i) + "] " + quote_token(text) + " " + what};
     };
     if (text.empty()) return complain("is empty; the vocabulary is damaged, convert the model again");
     if (text.size() > limits.max_token_bytes) {
@@ -155,7 +159,9 @@ Result<void> TokenTable::index(const TokenizerLimits& limits, const VocabularyNa
   return {};
 }
 
-TokenId TokenTable::find(std::string_view text) const noexcept { return find_hashed(text, hash_bytes(text, seed_)); }
+TokenId TokenTable::find(std::string_view text) const noexcept {
+  return find_hashed(text, hash_bytes(text, seed_));
+}
 
 TokenId TokenTable::find_hashed(std::string_view text, uint64_t hash) const noexcept {
   const size_t mask = slots_.size() - 1;
@@ -178,7 +184,8 @@ void TokenTable::find_many(std::span<const std::string_view> texts, std::span<To
       __builtin_prefetch(&slots_[hashes[i] & mask]);
     }
     for (size_t i = 0; i < count; ++i) {
-      if (const uint64_t slot = slots_[hashes[i] & mask]; slot != 0) __builtin_prefetch(&texts_[(slot & UINT32_MAX) - 1]);
+      if (const uint64_t slot = slots_[hashes[i] & mask]; slot != 0)
+        __builtin_prefetch(&texts_[(slot & UINT32_MAX) - 1]);
     }
     for (size_t i = 0; i < count; ++i) ids[first + i] = find_hashed(texts[first + i], hashes[i]);
   }
@@ -198,8 +205,9 @@ Result<void> TokenTable::spell_bytes(TokenSpelling spelling, const VocabularyNam
     if (kinds_[i] == TokenKind::kByte) {
       const auto byte = parse_byte_token(text);
       if (!byte) {
-        return Failure{Code::kCorrupt, std::string(names.tokens) + "[" + std::to_string(i) + "] " + quote_token(text) +
-                                           " is marked as a byte but is not one of <0x00> to <0xFF>; convert the model again"};
+        return Failure{Code::kCorrupt,
+                       std::string(names.tokens) + "[" + std::to_string(i) + "] " + quote_token(text) +
+                           " is marked as a byte but is not one of <0x00> to <0xFF>; convert the model again"};
       }
       bytes_.push_back(static_cast<char>(*byte));
     } else if (plain) {

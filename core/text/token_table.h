@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/base/result.h"
@@ -49,11 +50,14 @@ class TokenTable {
   /// ids[i] = find(texts[i]); the searches overlap in time, which is several times faster in a large vocabulary.
   void find_many(std::span<const std::string_view> texts, std::span<TokenId> ids) const;
   size_t longest() const noexcept { return longest_; }
-  /// Ordinary text may become this token: it is normal, user-defined or unused.
+  /// Ordinary text may become this token: it is normal, user-defined or unused, and the model itself has it.
   bool in_text(TokenId id) const noexcept {
     const TokenKind k = kind(id);
-    return k == TokenKind::kNormal || k == TokenKind::kUserDefined || k == TokenKind::kUnused;
+    return (k == TokenKind::kNormal || k == TokenKind::kUserDefined || k == TokenKind::kUnused) && !only_added(id);
   }
+  /// Tokens that are only found in text, and that the model does not know as pieces.
+  void set_only_added(std::vector<bool> which) noexcept { only_added_ = std::move(which); }
+  bool only_added(TokenId id) const noexcept { return !only_added_.empty() && only_added_[static_cast<size_t>(id)]; }
 
  private:
   TokenTable() = default;
@@ -64,6 +68,7 @@ class TokenTable {
 
   std::vector<std::string> texts_;
   std::vector<TokenKind> kinds_;
+  std::vector<bool> only_added_;  ///< by id, or empty
   std::string bytes_;
   std::vector<uint32_t> offsets_;
   std::vector<uint64_t> slots_;  ///< upper half of the hash, id + 1; 0 is empty

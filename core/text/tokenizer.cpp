@@ -42,35 +42,40 @@ Result<void> check_byte_tokens(const TokenizerParts& parts) {
 
 Result<TokenizerPtr> create_spm(VocabularyData data, const TokenizerLimits& limits) {
   if (data.scores.empty() && !data.tokens.empty()) {
-    return Failure{Code::kCorrupt, "tokenizer.ggml.scores is missing, and this kind of tokenizer (\"llama\") joins by score; convert the model again"};
+    return Failure{Code::kCorrupt,
+                   "tokenizer.ggml.scores is missing, and this kind of tokenizer (\"llama\") joins by score; convert "
+                   "the model again"};
   }
   if (data.scores.size() != data.tokens.size()) {
     return Failure{Code::kCorrupt, "tokenizer.ggml.scores has " + std::to_string(data.scores.size()) + " entries for " +
-                                       std::to_string(data.tokens.size()) + " tokens; the file is damaged, fetch it again"};
+                                       std::to_string(data.tokens.size()) +
+                                       " tokens; the file is damaged, fetch it again"};
   }
   for (size_t i = 0; i < data.scores.size(); ++i) {
     if (std::isnan(data.scores[i])) {
-      return Failure{Code::kCorrupt, "tokenizer.ggml.scores[" + std::to_string(i) + "] is not a number; convert the model again"};
+      return Failure{Code::kCorrupt,
+                     "tokenizer.ggml.scores[" + std::to_string(i) + "] is not a number; convert the model again"};
     }
   }
   const VocabularyDefaults defaults{TokenSpelling::kSpaceMarked, true, 1, 2, 0};
   TokenizerParts parts = KVASIR_TRY(check_vocabulary(data, defaults, limits));
   KVASIR_TRY(check_byte_tokens(parts));
   CharBpeOptions options;
-  options.prefix = data.add_space_prefix.value_or(true) ? PrefixSpace::kEverySegment : PrefixSpace::kNever;
-  options.remove_extra_whitespaces = data.remove_extra_whitespaces.value_or(false);
-  parts.policy.strip_leading_space = options.prefix != PrefixSpace::kNever;
+  options.spaces.prefix = data.add_space_prefix.value_or(true) ? PrefixSpace::kEverySegment : PrefixSpace::kNever;
+  options.spaces.remove_extra_whitespaces = data.remove_extra_whitespaces.value_or(false);
+  parts.policy.strip_leading_space = options.spaces.prefix != PrefixSpace::kNever;
   return TokenizerPtr(std::make_unique<CharBpe>(std::move(parts), data.scores, std::move(options)));
 }
 
 Result<TokenizerPtr> create_bpe(VocabularyData data, const PreTokenizer& row, const TokenizerLimits& limits) {
   if (data.merges.empty()) {
-    return Failure{Code::kCorrupt, "tokenizer.ggml.merges is missing or empty, and this kind of tokenizer (\"" + data.model +
-                                       "\") needs it; convert the model again"};
+    return Failure{Code::kCorrupt, "tokenizer.ggml.merges is missing or empty, and this kind of tokenizer (\"" +
+                                       data.model + "\") needs it; convert the model again"};
   }
   if (!data.scores.empty() && data.scores.size() != data.tokens.size()) {
     return Failure{Code::kCorrupt, "tokenizer.ggml.scores has " + std::to_string(data.scores.size()) + " entries for " +
-                                       std::to_string(data.tokens.size()) + " tokens; the file is damaged, fetch it again"};
+                                       std::to_string(data.tokens.size()) +
+                                       " tokens; the file is damaged, fetch it again"};
   }
   const VocabularyDefaults defaults{row.spaces_as_markers ? TokenSpelling::kSpaceMarked : TokenSpelling::kByteLevel,
                                     row.add_bos, std::nullopt, std::nullopt, std::nullopt};
@@ -79,9 +84,9 @@ Result<TokenizerPtr> create_bpe(VocabularyData data, const PreTokenizer& row, co
   if (row.spaces_as_markers) {
     KVASIR_TRY(check_byte_tokens(parts));
     CharBpeOptions options;
-    options.prefix = data.add_space_prefix.value_or(false) ? PrefixSpace::kEverySegment : PrefixSpace::kNever;
+    options.spaces.prefix = data.add_space_prefix.value_or(false) ? PrefixSpace::kEverySegment : PrefixSpace::kNever;
     if (row.nfc) options.normalizer.add({NormalizeStep::Kind::kNfc});
-    parts.policy.strip_leading_space = options.prefix != PrefixSpace::kNever;
+    parts.policy.strip_leading_space = options.spaces.prefix != PrefixSpace::kNever;
     return TokenizerPtr(std::make_unique<CharBpe>(std::move(parts), std::move(merges), std::move(options)));
   }
   ByteBpeOptions options;
@@ -102,7 +107,8 @@ Result<TokenizerPtr> Tokenizer::create(VocabularyData vocabulary, const Tokenize
     const std::string_view pre = vocabulary.model == "gemma4" ? std::string_view("gemma4") : vocabulary.pre;
     const PreTokenizer* row = find_pretokenizer(pre);
     if (row == nullptr) {
-      return Failure{Code::kUnsupported, "tokenizer.ggml.pre is " + quote_token(pre) + ", which is not known; known are: " + pretokenizer_names()};
+      return Failure{Code::kUnsupported, "tokenizer.ggml.pre is " + quote_token(pre) +
+                                             ", which is not known; known are: " + pretokenizer_names()};
     }
     return create_bpe(std::move(vocabulary), *row, limits);
   }

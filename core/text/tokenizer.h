@@ -22,12 +22,12 @@ enum class TokenKind : uint8_t { kNormal = 1, kUnknown = 2, kControl = 3, kUserD
 
 /// What a vocabulary file says, already as checked types; from GGUF keys tokenizer.ggml.* (core/model fills it).
 struct VocabularyData {
-  std::string model;      ///< "gpt2" (byte-level BPE), "llama" (SPM), ...; as tokenizer.ggml.model
-  std::string pre;        ///< tokenizer.ggml.pre: "smollm", "llama-bpe", "qwen2", "default", ...; may be empty
+  std::string model;  ///< "gpt2" (byte-level BPE), "llama" (SPM), ...; as tokenizer.ggml.model
+  std::string pre;    ///< tokenizer.ggml.pre: "smollm", "llama-bpe", "qwen2", "default", ...; may be empty
   std::vector<std::string> tokens;
-  std::vector<float> scores;          ///< empty or one per token
-  std::vector<int32_t> kinds;         ///< TokenKind numbers, empty or one per token
-  std::vector<std::string> merges;    ///< "left right"
+  std::vector<float> scores;        ///< empty or one per token
+  std::vector<int32_t> kinds;       ///< TokenKind numbers, empty or one per token
+  std::vector<std::string> merges;  ///< "left right"
   std::optional<int64_t> bos, eos, eot, eom, unk, sep, pad, mask, fim_prefix, fim_suffix, fim_middle;
   std::optional<bool> add_bos, add_eos, add_space_prefix, remove_extra_whitespaces;
   // The other forms: whole files of a Hugging Face folder. If tokenizer_json or sentencepiece_model is not empty, it is
@@ -48,7 +48,7 @@ struct TokenizerLimits {
 struct EncodeOptions {
   bool add_special = false;    ///< BOS/EOS as the metadata says, never doubled
   bool parse_special = false;  ///< control tokens are recognised everywhere (plain text form only)
-  bool prefix_space = true;    ///< false: the text continues another one, so SPM puts no space in front (decisions.md 18)
+  bool prefix_space = true;  ///< false: the text continues another one, so SPM puts no space in front (decisions.md 18)
 };
 
 struct Encoded {
@@ -64,7 +64,8 @@ class Tokenizer {
   /// message names the key), kUnsupported (unknown model or pre-tokenizer, with the list of known ones), kTooLarge.
   static Result<std::unique_ptr<Tokenizer>> create(VocabularyData vocabulary, const TokenizerLimits& limits = {});
 
-  /// Encodes rendered text at once: control tokens only where all their bytes are trusted, user-defined tokens anywhere.
+  /// Encodes rendered text at once: control tokens only where all their bytes are trusted, user-defined tokens
+  /// anywhere.
   virtual Result<Encoded> encode(const TrustedText& text, const EncodeOptions& options) const = 0;
   Result<Encoded> encode(std::string_view text, const EncodeOptions& options) const {
     return encode(TrustedText(text, options.parse_special), options);

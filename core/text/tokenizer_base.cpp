@@ -1,5 +1,6 @@
 #include "core/text/tokenizer_base.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace kvasir::text {
@@ -19,6 +20,7 @@ std::unique_ptr<Workspace> TokenizerBase::Pool::take() {
 void TokenizerBase::Pool::give(std::unique_ptr<Workspace> work) {
   constexpr size_t kLargeBytes = 1u << 20;
   if (work->normalised.capacity() > kLargeBytes) work->normalised = {};
+  if (work->prefixed.capacity() > kLargeBytes) work->prefixed = {};
   if (work->word.capacity() > kLargeBytes) work->word = {};
   if (work->symbols.capacity() * sizeof(Symbol) > kLargeBytes) {
     work->symbols = {};
@@ -50,14 +52,61 @@ Result<Encoded> TokenizerBase::encode(const TrustedText& text, const EncodeOptio
   return out;
 }
 
-Result<std::string_view> TokenizerBase::normalise(const Normalizer& normalizer, std::string_view text, Workspace& work) const {
-  if (normalizer.empty()) return text;
-  const auto normalised = normalizer.apply(text, work.normalised, parts_.limits.max_text_bytes);
+Result<std::string_view> TokenizerBase::normalise(const Normalizer& normalizer, const Segment& segment,
+                                                  std::string& buffer) const {
+  if (normalizer.empty()) return segment.text;
+  const auto normalised = normalizer.apply(segment.text, buffer, parts_.limits.max_text_bytes,
+                                           segment.prefix_space ? Prepend::kApply : Prepend::kLeaveOut);
   if (!normalised) {
     return Failure{Code::kTooLarge, "after normalisation the text has more than max_text_bytes = " +
                                         std::to_string(parts_.limits.max_text_bytes) + " bytes; send less"};
   }
   return *normalised;
+}
+
+/// `prepared` with the trust of the bytes that it came from. Where runs that are prepared one by one give another text
+/// (a mark composed with a letter of another run, say), nothing is trusted.
+Result<TrustedText> TokenizerBase::trust_of(const TrustedText& text, const Segment& segment,
+                                            std::string_view prepared) const {
+  const auto begin = static_cast<size_t>(segment.text.data() - text.text().data());
+  const size_t end = begin + segment.text.size();
+  TrustedText out;
+  std::string buffer;
+  for (const TrustRun& run : text.runs()) {
+    if (run.end <= begin || run.begin >= end) continue;
+    const size_t from = std::max(run.begin, begin), to = std::min(run.end, end);
+    if (from == begin && to == end) return TrustedText(prepared, run.trusted);
+    Segment part{segment.text.substr(from - begin, to - from), segment.first && from == begin,
+                 segment.prefix_space && from == begin};
+    out.append(KVASIR_TRY(prepare(part, buffer)), run.trusted);
+  }
+  return out.text() == prepared ? out : TrustedText(prepared, false);
+}
+
+Result<void> TokenizerBase::encode_segment(const TrustedText& text, const Segment& segment, Workspace& work,
+                                           Encoded& out) const {
+  const std::string_view prepared = KVASIR_TRY(prepare(segment, work.normalised));
+  if (prepared.empty()) return {};
+  if (parts_.normalised.empty()) {
+    encode_piece({prepared, segment.first, segment.prefix_space}, work, out);
+    return {};
+  }
+  const TrustedText trusted = KVASIR_TRY(trust_of(text, segment, prepared));
+  const std::string_view all = trusted.text();
+  SpecialTokens::Finder finder(parts_.normalised, trusted);
+  SpecialTokens::Match match;
+  size_t at = 0;
+  const auto piece = [&](size_t to) {
+    if (at < to)
+      encode_piece({all.substr(at, to - at), segment.first && at == 0, segment.prefix_space || at != 0}, work, out);
+  };
+  while (finder.next(match)) {
+    piece(match.begin);
+    out.ids.push_back(match.id);
+    at = match.end;
+  }
+  piece(all.size());
+  return {};
 }
 
 Result<void> TokenizerBase::encode_body(const TrustedText& text, const EncodeOptions& options, Workspace& work,
@@ -67,17 +116,17 @@ Result<void> TokenizerBase::encode_body(const TrustedText& text, const EncodeOpt
   out.ids.reserve(all.size() / 3 + 16);
   SpecialTokens::Finder finder(parts_.specials, text);
   SpecialTokens::Match match;
-  const auto segment = [&](size_t begin, size_t end) -> Result<void> {
-    if (begin == end) return {};
-    return encode_segment({all.substr(begin, end - begin), begin == 0, options.prefix_space || begin != 0}, work, out);
-  };
   size_t at = 0;
-  while (finder.next(at, match)) {
-    KVASIR_TRY(segment(at, match.begin));
+  const auto segment = [&](size_t to) -> Result<void> {
+    if (at >= to) return {};
+    return encode_segment(text, {all.substr(at, to - at), at == 0, options.prefix_space || at != 0}, work, out);
+  };
+  while (finder.next(match)) {
+    KVASIR_TRY(segment(match.begin));
     out.ids.push_back(match.id);
     at = match.end;
   }
-  return segment(at, all.size());
+  return segment(all.size());
 }
 
 std::string_view TokenizerBase::token_bytes(TokenId id) const {

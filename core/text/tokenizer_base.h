@@ -1,5 +1,6 @@
 // What every tokenizer here shares: the token table, special tokens, BOS and EOS, decoding, and work space that is
-// reused between calls. A model adds encode_segment(). Immutable but for the pool of work spaces; thread-safe.
+// reused between calls. A model adds prepare() and encode_piece(). Immutable but for the pool of work spaces;
+// thread-safe.
 #pragma once
 
 #include <memory>
@@ -28,7 +29,8 @@ struct SpecialPolicy {
 /// A vocabulary after all checks.
 struct TokenizerParts {
   TokenTable table;
-  SpecialTokens specials;
+  SpecialTokens specials;    ///< found in the text as it stands
+  SpecialTokens normalised;  ///< found in what is left of it, once that is normalised ("normalized": true)
   SpecialPolicy policy;
   TokenizerLimits limits;
 };
@@ -38,8 +40,9 @@ struct Workspace {
   WordCache cache;
   Merger merger;
   std::vector<Symbol> symbols;
-  std::string normalised;  ///< of a segment
-  std::string word;        ///< of a word
+  std::string normalised;     ///< of a segment
+  std::string prefixed;       ///< a piece of that with a space in front
+  std::string word;           ///< of a word
   bool last_unknown = false;  ///< the last character of the segment so far became <unk>
 };
 
@@ -64,13 +67,15 @@ class TokenizerBase : public Tokenizer {
   /// Where a stretch of text between special tokens stands.
   struct Segment {
     std::string_view text;
-    bool first = false;       ///< it begins the text
-    bool prefix_space = true; ///< false only if first and the caller asked for none
+    bool first = false;        ///< it begins the text
+    bool prefix_space = true;  ///< false only if first and the caller asked for none
   };
-  /// Appends the ids of ordinary text. `segment.text` is not empty.
-  virtual Result<void> encode_segment(const Segment& segment, Workspace& work, Encoded& out) const = 0;
-  /// The segment's text, normalised; in work.normalised if it changed. Errors: kTooLarge.
-  Result<std::string_view> normalise(const Normalizer& normalizer, std::string_view text, Workspace& work) const;
+  /// The segment's text after normalisation; in `buffer` if it changed. Errors: kTooLarge.
+  virtual Result<std::string_view> prepare(const Segment& segment, std::string& buffer) const = 0;
+  /// Appends the ids of prepared text, which is not empty and may be in work.normalised.
+  virtual void encode_piece(const Segment& piece, Workspace& work, Encoded& out) const = 0;
+  /// Errors: kTooLarge.
+  Result<std::string_view> normalise(const Normalizer& normalizer, const Segment& segment, std::string& buffer) const;
 
   const TokenTable& table() const noexcept { return parts_.table; }
   const SpecialPolicy& policy() const noexcept { return parts_.policy; }
@@ -110,6 +115,8 @@ class TokenizerBase : public Tokenizer {
   };
 
   Result<void> encode_body(const TrustedText& text, const EncodeOptions& options, Workspace& work, Encoded& out) const;
+  Result<void> encode_segment(const TrustedText& text, const Segment& segment, Workspace& work, Encoded& out) const;
+  Result<TrustedText> trust_of(const TrustedText& text, const Segment& segment, std::string_view prepared) const;
 
   TokenizerParts parts_;
   mutable Pool pool_;

@@ -58,17 +58,22 @@ Result<void> FileReader::place_tokens() {
                                        std::to_string(placed_.size()) + " tokens; the file is damaged, fetch it again"};
   }
   file_.tokens.resize(size);
+  file_.only_added.assign(size, true);
   const auto place = [&](int64_t id, std::string token) -> Result<void> {
     std::string& slot = file_.tokens[static_cast<size_t>(id)];
-    if (token.empty()) return Failure{Code::kCorrupt, "tokenizer.json: the token of id " + std::to_string(id) + " is empty"};
+    if (token.empty())
+      return Failure{Code::kCorrupt, "tokenizer.json: the token of id " + std::to_string(id) + " is empty"};
     if (!slot.empty() && slot != token) {
-      return Failure{Code::kCorrupt, "tokenizer.json: the id " + std::to_string(id) + " is there twice, for " + quote_token(slot) +
-                                         " and " + quote_token(token)};
+      return Failure{Code::kCorrupt, "tokenizer.json: the id " + std::to_string(id) + " is there twice, for " +
+                                         quote_token(slot) + " and " + quote_token(token)};
     }
     slot = std::move(token);
     return {};
   };
-  for (auto& [id, token] : placed_) KVASIR_TRY(place(id, std::move(token)));
+  for (auto& [id, token] : placed_) {
+    KVASIR_TRY(place(id, std::move(token)));
+    file_.only_added[static_cast<size_t>(id)] = false;
+  }
   for (const AddedToken& token : file_.added) KVASIR_TRY(place(token.id, token.content));
   return {};
 }
@@ -88,9 +93,11 @@ void FileReader::read_pieces() {
   in_.enter_array();
   std::string piece;
   while (in_.next_item()) {
-    if (placed_.size() >= limits_.max_tokens) in_.fail("more pieces than max_tokens = " + std::to_string(limits_.max_tokens));
+    if (placed_.size() >= limits_.max_tokens)
+      in_.fail("more pieces than max_tokens = " + std::to_string(limits_.max_tokens));
     in_.enter_array();
-    if (!in_.next_item() || !in_.take_string(piece) || !in_.next_item()) in_.fail("a piece and its score were expected");
+    if (!in_.next_item() || !in_.take_string(piece) || !in_.next_item())
+      in_.fail("a piece and its score were expected");
     const auto score = in_.take_number();
     if (in_.next_item()) in_.fail("a piece has more than a score");
     if (!score) return;
@@ -110,7 +117,8 @@ void FileReader::read_merges() {
     }
     if (in_.peek() == JsonReader::Kind::kArray) {
       in_.enter_array();
-      if (!in_.next_item() || !in_.take_string(left) || !in_.next_item() || !in_.take_string(right) || in_.next_item()) {
+      if (!in_.next_item() || !in_.take_string(left) || !in_.next_item() || !in_.take_string(right) ||
+          in_.next_item()) {
         in_.fail("a merge of two tokens was expected");
       }
       left.push_back(kMergeSeparator);
@@ -152,7 +160,8 @@ void FileReader::read_model() {
       file_.unknown = in_.take_tree().text;
     } else if (key == "unk_id") {
       const JsonNode node = in_.take_tree();
-      if (node.kind == JsonNode::Kind::kNumber && node.number >= 0 && node.number < static_cast<double>(limits_.max_tokens)) {
+      if (node.kind == JsonNode::Kind::kNumber && node.number >= 0 &&
+          node.number < static_cast<double>(limits_.max_tokens)) {
         file_.unknown_id = static_cast<int64_t>(node.number);
       }
     } else if (key == "fuse_unk") {
@@ -191,6 +200,8 @@ AddedToken FileReader::take_added() {
       token.lstrip = take_bool(false);
     } else if (key == "rstrip") {
       token.rstrip = take_bool(false);
+    } else if (key == "normalized") {
+      token.normalized = take_bool(false);
     } else if (key == "single_word") {
       token.single_word = take_bool(false);
     } else {
@@ -203,7 +214,8 @@ AddedToken FileReader::take_added() {
 void FileReader::read_added() {
   in_.enter_array();
   while (in_.next_item()) {
-    if (file_.added.size() >= limits_.max_tokens) in_.fail("more added tokens than max_tokens = " + std::to_string(limits_.max_tokens));
+    if (file_.added.size() >= limits_.max_tokens)
+      in_.fail("more added tokens than max_tokens = " + std::to_string(limits_.max_tokens));
     file_.added.push_back(take_added());
   }
 }
@@ -239,7 +251,8 @@ Result<TokenizerFile> FileReader::read() {
   }
   if (auto done = in_.finish(); !done) return Failure{Code::kCorrupt, "tokenizer.json: " + done.error().message};
   if (!unsupported_.empty()) return Failure{Code::kUnsupported, unsupported_};
-  if (!has_model || placed_.empty()) return Failure{Code::kCorrupt, "tokenizer.json has no model with a vocabulary; fetch it again"};
+  if (!has_model || placed_.empty())
+    return Failure{Code::kCorrupt, "tokenizer.json has no model with a vocabulary; fetch it again"};
   KVASIR_TRY(place_tokens());
   return std::move(file_);
 }

@@ -16,7 +16,7 @@ namespace kvasir::text {
 struct AddedToken {
   int64_t id = 0;
   std::string content;
-  bool special = false, lstrip = false, rstrip = false, single_word = false;
+  bool special = false, lstrip = false, rstrip = false, single_word = false, normalized = false;
 };
 
 enum class JsonModel : uint8_t { kBpe, kUnigram };
@@ -24,10 +24,11 @@ inline constexpr char kMergeSeparator = '\xFF';  ///< never in UTF-8, unlike the
 
 struct TokenizerFile {
   JsonModel model = JsonModel::kBpe;
-  std::vector<std::string> tokens;  ///< by id; empty where the file names none
-  std::vector<double> scores;       ///< of a Unigram model, by id
-  std::vector<std::string> merges;  ///< "left" kMergeSeparator "right"
-  std::string unknown;              ///< model.unk_token, or empty
+  std::vector<std::string> tokens;    ///< by id; empty where the file names none
+  std::vector<double> scores;         ///< of a Unigram model, by id
+  std::vector<bool> only_added;       ///< by id: not in the model's vocabulary
+  std::vector<std::string> merges;    ///< "left" kMergeSeparator "right"
+  std::string unknown;                ///< model.unk_token, or empty
   std::optional<int64_t> unknown_id;  ///< of a Unigram model
   bool fuse_unknown = false, byte_fallback = false, ignore_merges = false;
   std::vector<AddedToken> added;

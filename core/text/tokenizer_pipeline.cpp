@@ -1,6 +1,8 @@
 #include "core/text/tokenizer_pipeline.h"
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <utility>
 
 #include "core/text/byte_bpe.h"
@@ -12,7 +14,8 @@
 namespace kvasir::text {
 namespace {
 
-constexpr VocabularyNames kNames{"tokenizer.json: vocabulary", "tokenizer.json: added_tokens", "tokenizer.json: model.merges"};
+constexpr VocabularyNames kNames{"tokenizer.json: vocabulary", "tokenizer.json: added_tokens",
+                                 "tokenizer.json: model.merges"};
 
 Failure unsupported(std::string_view part, const std::string& what) {
   return Failure{Code::kUnsupported, "tokenizer.json: " + std::string(part) + " " + what};
@@ -41,7 +44,9 @@ std::vector<const JsonNode*> steps_of(const JsonNode& node, std::string_view lis
   return out;
 }
 
-std::string type_of(const JsonNode& step) { return std::string(step.string("type")); }
+std::string type_of(const JsonNode& step) {
+  return std::string(step.string("type"));
+}
 
 // ------------------------------------------------------------------------------------------------ what the parts say
 
@@ -51,10 +56,11 @@ struct Plan {
   size_t scanner_count = 0;
   bool byte_level = false;
   bool byte_prefix_space = false;  ///< ByteLevel.add_prefix_space
-  bool marks_spaces = false;       ///< Replace " " by U+2581, or Metaspace
-  PrefixSpace prefix = PrefixSpace::kNever;
-  bool prefix_unless_space = false;
-  bool split_at_spaces = false;
+  size_t prefix_stage = 0;         ///< scanners before ByteLevel
+  bool literal = false;       ///< the normaliser marks spaces itself, since added tokens are searched in what it makes
+  bool prepends = false;      ///< Prepend or Metaspace
+  bool marks_spaces = false;  ///< Replace " " by U+2581, or Metaspace
+  SpaceRules spaces{.prefix = PrefixSpace::kNever};
   bool strips_leading_space = false;
   std::optional<TokenId> first_id, last_id;  ///< that the post-processor puts around a text
   bool has_template = false;
@@ -66,13 +72,16 @@ Result<void> plan_replace(const JsonNode& step, Plan& plan) {
   const std::string_view from = pattern == nullptr ? "" : pattern->string("String");
   const std::string_view expression = pattern == nullptr ? "" : pattern->string("Regex");
   constexpr size_t kMostBytes = 16;  // keeps what normalising may add in proportion
-  if (from.size() > kMostBytes || to.size() > kMostBytes) return unsupported("normalizer Replace", "with texts over 16 bytes is not supported");
-  if (from == " " && to == kSpaceMarker) {
-    plan.marks_spaces = true;
+  if (from.size() > kMostBytes || to.size() > kMostBytes)
+    return unsupported("normalizer Replace", "with texts over 16 bytes is not supported");
+  if (from == " " && to == kSpaceMarker) plan.marks_spaces = true;
+  if (from == " " && to == kSpaceMarker && !plan.literal) {
+    // seen to by the model, which is faster
   } else if (!from.empty()) {
     plan.normalizer.add({NormalizeStep::Kind::kReplace, std::string(from), std::string(to)});
   } else if (expression == " {2,}") {
-    plan.normalizer.add({NormalizeStep::Kind::kCollapseSpaces, "", to == kSpaceMarker ? std::string(" ") : std::string(to)});
+    plan.normalizer.add(
+        {NormalizeStep::Kind::kCollapseSpaces, "", to == kSpaceMarker ? std::string(" ") : std::string(to)});
   } else {
     return unsupported("normalizer Replace", "of the expression " + quote_token(expression) + " is not supported");
   }
@@ -103,18 +112,30 @@ Result<void> plan_normalizer(const JsonNode& node, Plan& plan) {
   using Kind = NormalizeStep::Kind;
   for (const JsonNode* step : steps_of(node, "normalizers")) {
     const std::string type = type_of(*step);
-    if (type == "NFC") plan.normalizer.add({Kind::kNfc});
-    else if (type == "NFD") plan.normalizer.add({Kind::kNfd});
-    else if (type == "NFKC") plan.normalizer.add({Kind::kNfkc});
-    else if (type == "NFKD") plan.normalizer.add({Kind::kNfkd});
-    else if (type == "Lowercase") plan.normalizer.add({Kind::kLowercase});
-    else if (type == "Replace") KVASIR_TRY(plan_replace(*step, plan));
+    if (type == "NFC")
+      plan.normalizer.add({Kind::kNfc});
+    else if (type == "NFD")
+      plan.normalizer.add({Kind::kNfd});
+    else if (type == "NFKC")
+      plan.normalizer.add({Kind::kNfkc});
+    else if (type == "NFKD")
+      plan.normalizer.add({Kind::kNfkd});
+    else if (type == "Lowercase")
+      plan.normalizer.add({Kind::kLowercase});
+    else if (type == "Replace")
+      KVASIR_TRY(plan_replace(*step, plan));
     else if (type == "Strip") {
       if (step->boolean("strip_left").value_or(true)) plan.normalizer.add({Kind::kStripLeft});
       if (step->boolean("strip_right").value_or(true)) plan.normalizer.add({Kind::kStripRight});
     } else if (type == "Prepend") {
-      if (step->string("prepend") != kSpaceMarker) return unsupported("normalizer Prepend", "of anything but U+2581 is not supported");
-      plan.prefix = PrefixSpace::kEverySegment;
+      if (step->string("prepend") != kSpaceMarker)
+        return unsupported("normalizer Prepend", "of anything but U+2581 is not supported");
+      plan.prepends = true;
+      if (plan.literal) {
+        plan.normalizer.add({Kind::kPrepend, "", std::string(kSpaceMarker)});
+      } else {
+        plan.spaces.prefix = PrefixSpace::kEverySegment;
+      }
     } else if (type == "Precompiled") {
       const auto blob = decode_base64(step->string("precompiled_charsmap"));
       if (!blob) return Failure{Code::kCorrupt, "tokenizer.json: normalizer.precompiled_charsmap is not Base64"};
@@ -145,7 +166,8 @@ Result<void> plan_split(const JsonNode& step, Plan& plan) {
   if (text == " " && plan.marks_spaces) return {};
   const auto scanners = find_scanners_by_pattern(expression.empty() ? text : expression);
   if (!scanners) {
-    return unsupported("pre_tokenizer Split", "has the expression " + quote_token(expression.empty() ? text : expression) +
+    return unsupported("pre_tokenizer Split", "has the expression " +
+                                                  quote_token(expression.empty() ? text : expression) +
                                                   ", which is not one of the known ones; no other is ever run on text");
   }
   // "Removed" with "invert" keeps the matches and drops the rest; the known whole-text expressions leave no rest.
@@ -157,15 +179,17 @@ Result<void> plan_split(const JsonNode& step, Plan& plan) {
 
 Result<void> plan_metaspace(const JsonNode& step, Plan& plan) {
   const std::string_view scheme = step.string("prepend_scheme");
-  if (step.string("replacement") != kSpaceMarker) return unsupported("pre_tokenizer Metaspace", "with another marker than U+2581 is not supported");
+  if (step.string("replacement") != kSpaceMarker)
+    return unsupported("pre_tokenizer Metaspace", "with another marker than U+2581 is not supported");
   plan.marks_spaces = true;
-  plan.prefix_unless_space = true;
-  plan.split_at_spaces = step.boolean("split").value_or(true);
+  plan.spaces.metaspace = true;
+  plan.spaces.split_at_spaces = step.boolean("split").value_or(true);
   const bool wanted = step.boolean("add_prefix_space").value_or(true);
   if (scheme == "never" || (scheme.empty() && !wanted)) {
-    plan.prefix = PrefixSpace::kNever;
+    plan.spaces.prefix = PrefixSpace::kNever;
   } else {
-    plan.prefix = scheme == "first" ? PrefixSpace::kFirstSegment : PrefixSpace::kEverySegment;
+    plan.prepends = true;
+    plan.spaces.prefix = scheme == "first" ? PrefixSpace::kFirstSegment : PrefixSpace::kEverySegment;
   }
   return {};
 }
@@ -177,6 +201,7 @@ Result<void> plan_pre_tokenizer(const JsonNode& node, Plan& plan) {
     if (type == "ByteLevel") {
       plan.byte_level = true;
       plan.byte_prefix_space = step->boolean("add_prefix_space").value_or(true);
+      plan.prefix_stage = plan.scanner_count;
       if (step->boolean("use_regex").value_or(true)) KVASIR_TRY(add_scanners({gpt2_scanner()}, plan));
     } else if (type == "Split") {
       KVASIR_TRY(plan_split(*step, plan));
@@ -188,7 +213,7 @@ Result<void> plan_pre_tokenizer(const JsonNode& node, Plan& plan) {
     } else if (type == "Metaspace") {
       KVASIR_TRY(plan_metaspace(*step, plan));
     } else if (type == "WhitespaceSplit") {
-      plan.normalizer.add({NormalizeStep::Kind::kWordSpaces});
+      plan.spaces.split_at_white_space = true;
     } else {
       return unsupported("pre_tokenizer", "of type " + quote_token(type) + " is not supported");
     }
@@ -228,6 +253,32 @@ void plan_decoder(const JsonNode& node, Plan& plan) {
 
 // -------------------------------------------------------------------------------------------------- the vocabulary
 
+SpecialToken as_special(const AddedToken& token) {
+  return {static_cast<TokenId>(token.id), token.special, token.lstrip, token.rstrip, token.single_word};
+}
+
+/// The added tokens that are searched in normalised text, as the normaliser makes them. Of equal ones the first wins,
+/// control tokens before others.
+Result<SpecialTokens> normalised_tokens(const std::vector<AddedToken>& added, const Normalizer& normalizer,
+                                        const TokenizerLimits& limits) {
+  std::map<std::string, SpecialToken> found;
+  for (const bool special : {true, false}) {
+    for (const AddedToken& token : added) {
+      if (!token.normalized || token.special != special) continue;
+      std::string buffer;
+      const auto text = normalizer.apply(token.content, buffer, limits.max_token_bytes);
+      if (!text || text->empty()) {
+        return unsupported("added_tokens", quote_token(token.content) +
+                                               " is empty or too long after normalisation, which is not supported");
+      }
+      found.emplace(*text, as_special(token));
+    }
+  }
+  std::vector<SpecialTokens::Entry> entries;
+  for (const auto& [text, token] : found) entries.push_back({text, token});
+  return SpecialTokens(std::move(entries));
+}
+
 /// Kinds by what the file says, ids of the special tokens, and the fillers of holes.
 std::vector<SpecialToken> fill_vocabulary(TokenizerFile& file, const TokenizerConfig& config, VocabularyData& data) {
   data.kinds.assign(file.tokens.size(), static_cast<int32_t>(TokenKind::kNormal));
@@ -254,7 +305,7 @@ std::vector<SpecialToken> fill_vocabulary(TokenizerFile& file, const TokenizerCo
     if (static_cast<TokenKind>(data.kinds[id]) != TokenKind::kUnknown) {
       set(id, token.special ? TokenKind::kControl : TokenKind::kUserDefined);
     }
-    added.push_back({static_cast<TokenId>(token.id), token.special, token.lstrip, token.rstrip, token.single_word});
+    if (!token.normalized) added.push_back(as_special(token));
     if (token.content == config.bos) data.bos = token.id;
     if (token.content == config.eos) data.eos = token.id;
     if (token.content == config.pad) data.pad = token.id;
@@ -278,7 +329,8 @@ Result<void> refuse_doubled_added(const std::vector<AddedToken>& added) {
   for (const AddedToken& token : added) ids.push_back(token.id);
   std::sort(ids.begin(), ids.end());
   if (const auto twice = std::adjacent_find(ids.begin(), ids.end()); twice != ids.end()) {
-    return Failure{Code::kCorrupt, "tokenizer.json: added_tokens has the id " + std::to_string(*twice) + " twice; fetch the file again"};
+    return Failure{Code::kCorrupt, "tokenizer.json: added_tokens has the id " + std::to_string(*twice) +
+                                       " twice; fetch the file again"};
   }
   return {};
 }
@@ -289,8 +341,8 @@ Result<std::unique_ptr<Tokenizer>> build_unigram(TokenizerParts parts, std::vect
   for (const double score : scores) {
     if (!std::isfinite(score)) return Failure{Code::kCorrupt, "tokenizer.json: a piece has a score that is no number"};
   }
-  UnigramOptions options{plan.prefix, plan.prefix_unless_space, false, plan.split_at_spaces, std::move(plan.normalizer)};
-  return std::unique_ptr<Tokenizer>(std::make_unique<Unigram>(std::move(parts), std::move(scores), std::move(options)));
+  return std::unique_ptr<Tokenizer>(std::make_unique<Unigram>(std::move(parts), std::move(scores), UnigramPieces::kAll,
+                                                              plan.spaces, std::move(plan.normalizer)));
 }
 
 }  // namespace
@@ -302,6 +354,8 @@ Result<std::unique_ptr<Tokenizer>> create_from_json(VocabularyData data, const T
   if (!data.tokenizer_config_json.empty()) config = KVASIR_TRY(read_tokenizer_config(data.tokenizer_config_json));
   KVASIR_TRY(refuse_doubled_added(file.added));
   Plan plan;
+  plan.literal =
+      std::any_of(file.added.begin(), file.added.end(), [](const AddedToken& token) { return token.normalized; });
   KVASIR_TRY(plan_normalizer(file.normalizer, plan));
   KVASIR_TRY(plan_pre_tokenizer(file.pre_tokenizer, plan));
   plan_post_processor(file.post_processor, plan);
@@ -315,20 +369,27 @@ Result<std::unique_ptr<Tokenizer>> create_from_json(VocabularyData data, const T
   defaults.names = kNames;
   defaults.added = &added;
   TokenizerParts parts = KVASIR_TRY(check_vocabulary(data, defaults, limits));
-  parts.policy.strip_leading_space = plan.strips_leading_space && plan.prefix != PrefixSpace::kNever;
-  if (file.model == JsonModel::kUnigram) return build_unigram(std::move(parts), std::move(file.scores), std::move(plan));
+  parts.table.set_only_added(std::move(file.only_added));
+  parts.policy.strip_leading_space = plan.strips_leading_space && plan.prepends;
+  parts.normalised = KVASIR_TRY(normalised_tokens(file.added, plan.normalizer, limits));
+  if (file.model == JsonModel::kUnigram)
+    return build_unigram(std::move(parts), std::move(file.scores), std::move(plan));
 
   MergeTable merges = KVASIR_TRY(MergeTable::create(file.merges, parts.table, kMergeSeparator, kNames));
   if (plan.byte_level) {
-    if (plan.marks_spaces || plan.prefix != PrefixSpace::kNever) return unsupported("pre_tokenizer", "mixes ByteLevel and U+2581 for spaces");
-    ByteBpeOptions options{plan.scanners, file.ignore_merges, std::move(plan.normalizer), parts.policy.unknown, file.fuse_unknown, plan.byte_prefix_space};
-    return std::unique_ptr<Tokenizer>(std::make_unique<ByteBpe>(std::move(parts), std::move(merges), std::move(options)));
+    if (plan.marks_spaces || plan.prepends)
+      return unsupported("pre_tokenizer", "mixes ByteLevel and U+2581 for spaces");
+    ByteBpeOptions options{plan.scanners,        plan.prefix_stage, file.ignore_merges,    std::move(plan.normalizer),
+                           parts.policy.unknown, file.fuse_unknown, plan.byte_prefix_space};
+    return std::unique_ptr<Tokenizer>(
+        std::make_unique<ByteBpe>(std::move(parts), std::move(merges), std::move(options)));
   }
   if (!plan.marks_spaces || plan.scanner_count != 0) {
-    return unsupported("pre_tokenizer", "neither is ByteLevel nor marks spaces by U+2581 alone; this combination is not supported");
+    return unsupported("pre_tokenizer",
+                       "neither is ByteLevel nor marks spaces by U+2581 alone; this combination is not supported");
   }
   if (file.ignore_merges) return unsupported("model.ignore_merges", "is supported with ByteLevel only");
-  CharBpeOptions options{plan.prefix, plan.prefix_unless_space, false, plan.split_at_spaces, file.fuse_unknown, std::move(plan.normalizer)};
+  CharBpeOptions options{plan.spaces, file.fuse_unknown, std::move(plan.normalizer)};
   return std::unique_ptr<Tokenizer>(std::make_unique<CharBpe>(std::move(parts), std::move(merges), std::move(options)));
 }
 

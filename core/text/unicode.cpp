@@ -1,7 +1,5 @@
 #include "core/text/unicode.h"
 
-#include "core/text/unicode_additions.h"
-
 #include <utf8proc.h>
 
 #include <algorithm>
@@ -9,10 +7,14 @@
 #include <span>
 #include <vector>
 
+#include "core/text/unicode_additions.h"
+
 namespace kvasir::text {
 namespace {
 
-constexpr bool same(utf8proc_category_t theirs, Category ours) { return static_cast<int>(theirs) == static_cast<int>(ours); }
+constexpr bool same(utf8proc_category_t theirs, Category ours) {
+  return static_cast<int>(theirs) == static_cast<int>(ours);
+}
 static_assert(same(UTF8PROC_CATEGORY_LU, kLu) && same(UTF8PROC_CATEGORY_MN, kMn) && same(UTF8PROC_CATEGORY_ND, kNd) &&
               same(UTF8PROC_CATEGORY_PC, kPc) && same(UTF8PROC_CATEGORY_SM, kSm) && same(UTF8PROC_CATEGORY_ZS, kZs) &&
               same(UTF8PROC_CATEGORY_CC, kCc) && same(UTF8PROC_CATEGORY_CO, kCo));
@@ -26,8 +28,8 @@ constexpr std::array<Range, 22> kHanRanges = {{
     {0x2E80, 0x2E99},   {0x2E9B, 0x2EF3},   {0x2F00, 0x2FD5},   {0x3005, 0x3005},   {0x3007, 0x3007},
     {0x3021, 0x3029},   {0x3038, 0x303B},   {0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFA6D},
     {0xFA70, 0xFAD9},   {0x16FE2, 0x16FE3}, {0x16FF0, 0x16FF1}, {0x20000, 0x2A6DF}, {0x2A700, 0x2B739},
-    {0x2B740, 0x2B81D}, {0x2B820, 0x2CEA1}, {0x2CEB0, 0x2EBE0}, {0x2EBF0, 0x2EE5D}, {0x2F800, 0x2FA1D}, {0x30000, 0x3134A},
-    {0x31350, 0x323AF},
+    {0x2B740, 0x2B81D}, {0x2B820, 0x2CEA1}, {0x2CEB0, 0x2EBE0}, {0x2EBF0, 0x2EE5D}, {0x2F800, 0x2FA1D},
+    {0x30000, 0x3134A}, {0x31350, 0x323AF},
 }};
 
 bool is_han(uint32_t code_point) noexcept {
@@ -37,16 +39,22 @@ bool is_han(uint32_t code_point) noexcept {
   return false;
 }
 
+template <class Range, size_t N>
+const Range* range_of(const std::array<Range, N>& ranges, uint32_t code_point) noexcept {
+  const auto row =
+      std::lower_bound(ranges.begin(), ranges.end(), code_point, [](const Range& r, uint32_t c) { return r.last < c; });
+  return row != ranges.end() && row->first <= code_point ? &*row : nullptr;
+}
+
 Category added_category(uint32_t code_point) noexcept {
-  const auto row = std::lower_bound(kUnicodeAdditions.begin(), kUnicodeAdditions.end(), code_point,
-                                    [](const CategoryRange& r, uint32_t c) { return r.last < c; });
-  return row != kUnicodeAdditions.end() && row->first <= code_point ? row->category : kCn;
+  const CategoryRange* const row = range_of(kUnicodeAdditions, code_point);
+  return row != nullptr ? row->category : kCn;
 }
 
 /// PropList.txt, White_Space.
 bool is_white_space(uint32_t c) noexcept {
-  return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-         c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+  return (c >= 0x09 && c <= 0x0D) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
 bool is_hangul_vowel_or_tail(uint32_t c) noexcept {
@@ -142,7 +150,9 @@ namespace {
 
 /// Canonical order: marks after a starter sorted by class, stably. utf8proc's own loop is quadratic, hence ours.
 void reorder_marks(std::span<utf8proc_int32_t> points) {
-  const auto combining = [](utf8proc_int32_t c) { return static_cast<uint64_t>(utf8proc_get_property(c)->combining_class); };
+  const auto combining = [](utf8proc_int32_t c) {
+    return static_cast<uint64_t>(utf8proc_get_property(c)->combining_class);
+  };
   std::vector<uint64_t> keys;  // class, place, code point: sorting these is a stable sort by class
   for (size_t i = 0; i < points.size(); ++i) {
     if (combining(points[i]) == 0) continue;
@@ -161,18 +171,28 @@ void finish_points(std::vector<utf8proc_int32_t>& points, bool compose, std::str
   reorder_marks(points);
   auto count = static_cast<utf8proc_ssize_t>(points.size());
   if (compose && count > 0) {
-    count = utf8proc_normalize_utf32(points.data(), count, static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+    count = utf8proc_normalize_utf32(points.data(), count,
+                                     static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
   }
   for (utf8proc_ssize_t i = 0; i < count; ++i) append_utf8(static_cast<uint32_t>(points[static_cast<size_t>(i)]), out);
   points.clear();
+}
+
+/// Appends a character that takes no part in normalisation, after what was before it. False if it does take part.
+bool pass_inert(const char* p, Unit unit, bool compose, std::vector<utf8proc_int32_t>& points, std::string& out) {
+  const bool not_utf8 = unit.code_point == 0xFFFD && unit.bytes == 1;
+  if (!not_utf8 && range_of(kInertInNormalisation, unit.code_point) == nullptr) return false;
+  finish_points(points, compose, out);
+  out.append(p, unit.bytes);
+  return true;
 }
 
 void decompose_into(uint32_t code_point, bool compatible, std::vector<utf8proc_int32_t>& points) {
   std::array<utf8proc_int32_t, 32> buffer{};  // the longest decomposition has 18
   int unused = 0;
   const auto options = static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | (compatible ? UTF8PROC_COMPAT : 0));
-  const utf8proc_ssize_t count =
-      utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code_point), buffer.data(), buffer.size(), options, &unused);
+  const utf8proc_ssize_t count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code_point), buffer.data(),
+                                                         buffer.size(), options, &unused);
   for (utf8proc_ssize_t i = 0; i < count; ++i) points.push_back(buffer[static_cast<size_t>(i)]);
 }
 
@@ -194,12 +214,7 @@ std::string to_nfc(std::string_view text) {
     for (p = boundary; p < end;) {
       const Unit unit = unit_at(p, end, table);
       if (p > stop && (unit.bits & kNotNfcYes) == 0) break;
-      if (unit.code_point == 0xFFFD && unit.bytes == 1) {  // not UTF-8: nothing composes across it
-        finish_points(points, true, out);
-        out.push_back(*p++);
-        continue;
-      }
-      decompose_into(unit.code_point, false, points);
+      if (!pass_inert(p, unit, true, points, out)) decompose_into(unit.code_point, false, points);
       p += unit.bytes;
     }
     finish_points(points, true, out);
@@ -216,12 +231,7 @@ std::string to_form(std::string_view text, NormalForm form) {
   const char* const end = text.data() + text.size();
   for (const char* p = text.data(); p < end;) {
     const Unit unit = decode_at(p, end);
-    if (unit.code_point == 0xFFFD && unit.bytes == 1) {
-      finish_points(points, compose, out);
-      out.push_back(*p++);
-      continue;
-    }
-    decompose_into(unit.code_point, form != NormalForm::kNfd, points);
+    if (!pass_inert(p, unit, compose, points, out)) decompose_into(unit.code_point, form != NormalForm::kNfd, points);
     p += unit.bytes;
   }
   finish_points(points, compose, out);
@@ -239,7 +249,10 @@ std::string to_lower(std::string_view text) {
     } else if (unit.code_point == 0x130) {  // the one character whose lower case is two
       out.append("i\xCC\x87");
     } else {
-      append_utf8(static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(unit.code_point))), out);
+      const auto code_point = static_cast<utf8proc_int32_t>(unit.code_point);
+      const CaseRange* const added = range_of(kCaseAdditions, unit.code_point);
+      append_utf8(static_cast<uint32_t>(added != nullptr ? code_point + added->distance : utf8proc_tolower(code_point)),
+                  out);
     }
     p += unit.bytes;
   }

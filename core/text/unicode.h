@@ -12,12 +12,43 @@ namespace kvasir::text {
 
 /// General category, in utf8proc's numbering, but White_Space characters have a number of their own.
 enum Category : uint8_t {
-  kCn, kLu, kLl, kLt, kLm, kLo, kMn, kMc, kMe, kNd, kNl, kNo, kPc, kPd, kPs, kPe, kPi, kPf, kPo, kSm, kSc, kSk, kSo,
-  kZs, kZl, kZp, kCc, kCf, kCs, kCo, kWhite
+  kCn,
+  kLu,
+  kLl,
+  kLt,
+  kLm,
+  kLo,
+  kMn,
+  kMc,
+  kMe,
+  kNd,
+  kNl,
+  kNo,
+  kPc,
+  kPd,
+  kPs,
+  kPe,
+  kPi,
+  kPf,
+  kPo,
+  kSm,
+  kSc,
+  kSk,
+  kSo,
+  kZs,
+  kZl,
+  kZp,
+  kCc,
+  kCf,
+  kCs,
+  kCo,
+  kWhite
 };
 
 using CategorySet = uint32_t;
-constexpr CategorySet set_of(Category c) { return CategorySet{1} << c; }
+constexpr CategorySet set_of(Category c) {
+  return CategorySet{1} << c;
+}
 inline constexpr CategorySet kLetters = set_of(kLu) | set_of(kLl) | set_of(kLt) | set_of(kLm) | set_of(kLo);
 inline constexpr CategorySet kMarks = set_of(kMn) | set_of(kMc) | set_of(kMe);
 inline constexpr CategorySet kNumbers = set_of(kNd) | set_of(kNl) | set_of(kNo);
@@ -28,8 +59,8 @@ inline constexpr CategorySet kWhiteSpace = set_of(kWhite);
 
 /// What is known of one code point: a Category in the low five bits, and flags.
 inline constexpr uint8_t kCategoryBits = 0x1F;
-inline constexpr uint8_t kHan = 0x20;       ///< Script=Han
-inline constexpr uint8_t kNotNfcYes = 0x40; ///< NFC_Quick_Check is not Yes: text with it may not be in NFC
+inline constexpr uint8_t kHan = 0x20;        ///< Script=Han
+inline constexpr uint8_t kNotNfcYes = 0x40;  ///< NFC_Quick_Check is not Yes: text with it may not be in NFC
 
 /// Looks up code points; the basic plane is a flat table of 64 KiB, made once per process (about 1 ms).
 class CharTable {
@@ -66,8 +97,7 @@ inline Unit decode_at(const char* p, const char* end) noexcept {
     if (value >= 0x800 && (value & 0xF800u) != 0xD800u) return {value, 0, 3};
   }
   if (lead >= 0xF0 && lead < 0xF5 && left >= 4 && follows(1) && follows(2) && follows(3)) {
-    const uint32_t value =
-        (lead & 0x07u) << 18 | (at(1) & 0x3Fu) << 12 | (at(2) & 0x3Fu) << 6 | (at(3) & 0x3Fu);
+    const uint32_t value = (lead & 0x07u) << 18 | (at(1) & 0x3Fu) << 12 | (at(2) & 0x3Fu) << 6 | (at(3) & 0x3Fu);
     if (value >= 0x10000 && value < 0x110000) return {value, 0, 4};
   }
   return {0xFFFD, 0, 1};

@@ -1,50 +1,49 @@
 #include "core/text/unigram.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "core/text/unicode.h"
 
 namespace kvasir::text {
 
-Unigram::Unigram(TokenizerParts parts, std::vector<double> scores, UnigramOptions options)
-    : TokenizerBase(std::move(parts)), options_(std::move(options)), scores_(std::move(scores)) {
+Unigram::Unigram(TokenizerParts parts, std::vector<double> scores, UnigramPieces which, SpaceRules spaces,
+                 Normalizer normalizer)
+    : SpacedTokenizer(std::move(parts), spaces, std::move(normalizer)), scores_(std::move(scores)), which_(which) {
   constexpr double kUnknownPenalty = 10;  // below the worst piece, as in SentencePiece
   byte_tokens_.fill(-1);
   std::vector<std::string_view> texts;
-  double lowest = 0;
-  bool first = true;
+  std::optional<double> lowest;
   for (size_t i = 0; i < table().size(); ++i) {
     const auto id = static_cast<TokenId>(i);
     if (table().kind(id) == TokenKind::kByte) byte_tokens_[static_cast<uint8_t>(table().bytes(id)[0])] = id;
-    if (table().kind(id) != TokenKind::kNormal) continue;
-    ids_.push_back(id);
-    lowest = first ? scores_[i] : std::min(lowest, scores_[i]);
-    first = false;
+    if (is_piece(id)) ids_.push_back(id);
+    const bool counts = which_ == UnigramPieces::kAll ? !table().only_added(id) : is_piece(id);
+    if (counts) lowest = std::min(lowest.value_or(scores_[i]), scores_[i]);
   }
-  unknown_score_ = lowest - kUnknownPenalty;
+  unknown_score_ = lowest.value_or(0) - kUnknownPenalty;
   std::sort(ids_.begin(), ids_.end(), [this](TokenId a, TokenId b) { return table().text(a) < table().text(b); });
   for (const TokenId id : ids_) texts.push_back(table().text(id));
   pieces_ = ByteTrie(texts);
 }
 
-Result<void> Unigram::encode_segment(const Segment& segment, Workspace& work, Encoded& out) const {
-  const std::string_view text = KVASIR_TRY(normalise(options_.normalizer, segment.text, work));
-  const std::string marked = mark_spaces(text, options_.remove_extra_whitespaces,
-                                         segment.prefix_space && (options_.prefix == PrefixSpace::kEverySegment ||
-                                                                  (options_.prefix == PrefixSpace::kFirstSegment && segment.first)),
-                                         options_.prefix_unless_space);
+bool Unigram::is_piece(TokenId id) const noexcept {
+  if (which_ == UnigramPieces::kNormal) return table().kind(id) == TokenKind::kNormal;
+  return table().in_text(id) || (table().kind(id) == TokenKind::kByte && !table().only_added(id));
+}
+
+void Unigram::encode_run(std::string_view text, Workspace& work, Encoded& out) const {
+  const std::string marked = mark_spaces(text);
   const char* const end = marked.data() + marked.size();
-  work.last_unknown = false;
   for (size_t at = 0; at < marked.size();) {
-    size_t next = options_.split_at_spaces ? marked.find(kSpaceMarker, at + 1) : std::string::npos;
+    size_t next = rules().split_at_spaces ? marked.find(kSpaceMarker, at + 1) : std::string::npos;
     if (next == std::string::npos) next = marked.size();
     encode_word(std::string_view(marked).substr(at, next - at), end, work, out,
                 [&](std::string_view word) { cut_word(word, work, out); });
-    if (options_.split_at_spaces) work.last_unknown = false;
+    if (rules().split_at_spaces) work.last_unknown = false;
     at = next;
   }
-  return {};
 }
 
 void Unigram::cut_word(std::string_view word, Workspace& work, Encoded& out) const {

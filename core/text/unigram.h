@@ -5,23 +5,20 @@
 #include <vector>
 
 #include "core/text/byte_trie.h"
-#include "core/text/char_bpe.h"  // PrefixSpace
-#include "core/text/tokenizer_base.h"
+#include "core/text/spaced_tokenizer.h"
 
 namespace kvasir::text {
 
-struct UnigramOptions {
-  PrefixSpace prefix = PrefixSpace::kEverySegment;
-  bool prefix_unless_space = true;
-  bool remove_extra_whitespaces = false;
-  bool split_at_spaces = true;  ///< each space begins a word; else the best cut of the whole segment is searched
-  Normalizer normalizer = {};
-};
+/// Which tokens may come out of ordinary text, and count for the score of unknown characters: for SentencePiece the
+/// normal ones; for the tokenizers library all that the model has, byte tokens as their text too (control tokens count,
+/// but never come out).
+enum class UnigramPieces : uint8_t { kNormal, kAll };
 
-class Unigram final : public TokenizerBase {
+class Unigram final : public SpacedTokenizer {
  public:
   /// `scores`: one finite number per token (checked by the caller). Needs policy.unknown.
-  Unigram(TokenizerParts parts, std::vector<double> scores, UnigramOptions options);
+  Unigram(TokenizerParts parts, std::vector<double> scores, UnigramPieces which, SpaceRules spaces,
+          Normalizer normalizer);
 
  private:
   /// The best way to reach a place in the word.
@@ -31,12 +28,13 @@ class Unigram final : public TokenizerBase {
     TokenId id = -1;
     bool reached = false;
   };
-  Result<void> encode_segment(const Segment& segment, Workspace& work, Encoded& out) const override;
+  void encode_run(std::string_view text, Workspace& work, Encoded& out) const override;
   void cut_word(std::string_view word, Workspace& work, Encoded& out) const;
+  bool is_piece(TokenId id) const noexcept;
   void emit_unknown(std::string_view bytes, Workspace& work, Encoded& out) const;
 
-  UnigramOptions options_;
   std::vector<double> scores_;
+  UnigramPieces which_;
   ByteTrie pieces_;
   std::vector<TokenId> ids_;  ///< by entry of the trie
   std::array<TokenId, 256> byte_tokens_{};

@@ -9,12 +9,33 @@ namespace kvasir::text {
 namespace {
 
 // Ends of a turn, a tool call or all text, by family. "<reponame>" and other file separators are not ends.
-constexpr auto kEndTexts = std::to_array<std::string_view>({
-    "</s>", "<eos>", "<|endoftext|>", "<|end_of_text|>", "[EOS]", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>",
-    "<|return|>", "<|call|>", "<|calls|>", "<|flush|>", "<end_of_turn>", "<turn|>", "<EOT>", "_<EOT>", "[EOT]", "<|eot|>",
-    "<|eom|>", "<end_of_utterance>", "<|endofturn|>", "<|END_OF_TURN_TOKEN|>",
-    "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",  // DeepSeek's, with full-width bars
-    "[e~["});
+constexpr auto kEndTexts = std::to_array<std::string_view>(
+    {"</s>",
+     "<eos>",
+     "<|endoftext|>",
+     "<|end_of_text|>",
+     "[EOS]",
+     "<|im_end|>",
+     "<|eot_id|>",
+     "<|eom_id|>",
+     "<|end|>",
+     "<|return|>",
+     "<|call|>",
+     "<|calls|>",
+     "<|flush|>",
+     "<end_of_turn>",
+     "<turn|>",
+     "<EOT>",
+     "_<EOT>",
+     "[EOT]",
+     "<|eot|>",
+     "<|eom|>",
+     "<end_of_utterance>",
+     "<|endofturn|>",
+     "<|END_OF_TURN_TOKEN|>",
+     "<\xEF\xBD\x9C"
+     "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",  // DeepSeek's, with full-width bars
+     "[e~["});
 // Gemma 4 hands over to a tool with a user-defined token.
 constexpr std::string_view kToolHandover = "<|tool_response>";
 
@@ -23,14 +44,16 @@ using Ids = std::optional<TokenId>;
 Result<Ids> checked_id(std::optional<int64_t> given, Ids fallback, std::string_view key, size_t tokens) {
   if (given) {
     if (*given < 0 || static_cast<uint64_t>(*given) >= tokens) {
-      return Failure{Code::kCorrupt, std::string(key) + " is " + std::to_string(*given) + ", outside the vocabulary of " +
-                                         std::to_string(tokens) + " tokens; correct or remove the key"};
+      return Failure{Code::kCorrupt, std::string(key) + " is " + std::to_string(*given) +
+                                         ", outside the vocabulary of " + std::to_string(tokens) +
+                                         " tokens; correct or remove the key"};
     }
     return Ids(static_cast<TokenId>(*given));
   }
   if (fallback && static_cast<size_t>(*fallback) >= tokens) {
     return Failure{Code::kCorrupt, std::string(key) + " is absent and its usual value " + std::to_string(*fallback) +
-                                       " is outside the vocabulary of " + std::to_string(tokens) + " tokens; convert the model again"};
+                                       " is outside the vocabulary of " + std::to_string(tokens) +
+                                       " tokens; convert the model again"};
   }
   return fallback;
 }
@@ -52,12 +75,11 @@ Result<NamedIds> take_ids(const VocabularyData& data, const VocabularyDefaults& 
     const std::optional<int64_t>& id;
     std::string_view key;
   };
-  const Other others[] = {{data.sep, "tokenizer.ggml.seperator_token_id"},  // the format's own spelling
-                          {data.pad, "tokenizer.ggml.padding_token_id"},
-                          {data.mask, "tokenizer.ggml.mask_token_id"},
-                          {data.fim_prefix, "tokenizer.ggml.fim_pre_token_id"},
-                          {data.fim_suffix, "tokenizer.ggml.fim_suf_token_id"},
-                          {data.fim_middle, "tokenizer.ggml.fim_mid_token_id"}};
+  const Other others[] = {
+      {data.sep, "tokenizer.ggml.seperator_token_id"},  // the format's own spelling
+      {data.pad, "tokenizer.ggml.padding_token_id"},        {data.mask, "tokenizer.ggml.mask_token_id"},
+      {data.fim_prefix, "tokenizer.ggml.fim_pre_token_id"}, {data.fim_suffix, "tokenizer.ggml.fim_suf_token_id"},
+      {data.fim_middle, "tokenizer.ggml.fim_mid_token_id"}};
   std::vector<TokenId> named;
   for (const Other& other : others) {
     if (const Ids id = KVASIR_TRY(checked_id(other.id, std::nullopt, other.key, n))) named.push_back(*id);
@@ -67,7 +89,8 @@ Result<NamedIds> take_ids(const VocabularyData& data, const VocabularyDefaults& 
       if (id) named.push_back(*id);
     }
     for (const TokenId id : named) table.set_kind(id, TokenKind::kControl);
-    if (ids.unknown && table.kind(*ids.unknown) == TokenKind::kNormal) table.set_kind(*ids.unknown, TokenKind::kUnknown);
+    if (ids.unknown && table.kind(*ids.unknown) == TokenKind::kNormal)
+      table.set_kind(*ids.unknown, TokenKind::kUnknown);
   }
   return ids;
 }
@@ -118,7 +141,8 @@ SpecialTokens listed_specials(const TokenTable& table, const std::vector<Special
 
 Result<bool> adds(std::optional<bool> said, bool usual, const Ids& id, std::string_view key, std::string_view id_key) {
   if (said.value_or(false) && !id) {
-    return Failure{Code::kCorrupt, std::string(key) + " is true but " + std::string(id_key) + " is absent; add one or remove the other"};
+    return Failure{Code::kCorrupt, std::string(key) + " is true but " + std::string(id_key) +
+                                       " is absent; add one or remove the other"};
   }
   return said.value_or(usual) && id.has_value();
 }
@@ -131,26 +155,31 @@ bool is_end_token_text(std::string_view text) noexcept {
 
 Result<TokenizerParts> check_vocabulary(VocabularyData& data, const VocabularyDefaults& defaults,
                                         const TokenizerLimits& limits) {
-  TokenTable table = KVASIR_TRY(TokenTable::create(std::move(data.tokens), data.kinds, defaults.spelling, limits, defaults.names));
+  TokenTable table =
+      KVASIR_TRY(TokenTable::create(std::move(data.tokens), data.kinds, defaults.spelling, limits, defaults.names));
   const NamedIds ids = KVASIR_TRY(take_ids(data, defaults, table));
   SpecialPolicy policy;
   policy.bos = ids.bos;
   policy.eos = ids.eos;
   policy.unknown = ids.unknown;
-  policy.add_bos = KVASIR_TRY(adds(data.add_bos, defaults.add_bos, ids.bos, "tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id"));
-  policy.add_eos = KVASIR_TRY(adds(data.add_eos, false, ids.eos, "tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id"));
+  policy.add_bos = KVASIR_TRY(
+      adds(data.add_bos, defaults.add_bos, ids.bos, "tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id"));
+  policy.add_eos =
+      KVASIR_TRY(adds(data.add_eos, false, ids.eos, "tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id"));
   policy.ends = find_ends(ids, table);
   for (const int64_t end : data.end_ids) {
     if (end < 0 || static_cast<uint64_t>(end) >= table.size()) {
-      return Failure{Code::kCorrupt, "eos_token_id " + std::to_string(end) + " of the configuration is outside the vocabulary of " +
+      return Failure{Code::kCorrupt, "eos_token_id " + std::to_string(end) +
+                                         " of the configuration is outside the vocabulary of " +
                                          std::to_string(table.size()) + " tokens; correct it"};
     }
     policy.ends.push_back(static_cast<TokenId>(end));
   }
   std::sort(policy.ends.begin(), policy.ends.end());
   policy.ends.erase(std::unique(policy.ends.begin(), policy.ends.end()), policy.ends.end());
-  SpecialTokens specials = defaults.added != nullptr ? listed_specials(table, *defaults.added) : find_specials(table, ids);
-  return TokenizerParts{std::move(table), std::move(specials), std::move(policy), limits};
+  SpecialTokens specials =
+      defaults.added != nullptr ? listed_specials(table, *defaults.added) : find_specials(table, ids);
+  return TokenizerParts{std::move(table), std::move(specials), {}, std::move(policy), limits};
 }
 
 }  // namespace kvasir::text

@@ -1,6 +1,6 @@
-// Words met before and their ids: a table of pairs of slots that grows with use to a fixed size, so that the common words
-// of a text are merged once.
-// One cache belongs to one encode() at a time; what it holds only depends on the vocabulary.
+// Words met before and their ids: a table of pairs of slots that grows with use to a fixed size, so that the common
+// words of a text are merged once. One cache belongs to one encode() at a time; what it holds only depends on the
+// vocabulary.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,7 @@ class WordCache {
  public:
   static constexpr size_t kMaxWordBytes = 22;
   static constexpr size_t kMaxIds = 9;
-  static constexpr size_t kFirstSlots = 512;  ///< 64 bytes each: 32 KiB
+  static constexpr size_t kFirstSlots = 512;   ///< 64 bytes each: 32 KiB
   static constexpr size_t kMostSlots = 32768;  ///< 2 MiB
 
   /// A word as a table key: its bytes and its length in three machine words.

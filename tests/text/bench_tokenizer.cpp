@@ -1,15 +1,13 @@
-// Measures tokenizers, and prints ids for comparison with others. Not a test: run it by hand.
+// Measures tokenizers. Not a test: run it by hand.
 // VOCAB is a GGUF file, a tokenizer.json or a tokenizer.model.
-//   bench_tokenizer VOCAB TEXTFILE [ROUNDS]    time to create, encode and decode speed (median of ROUNDS, processor time)
-//   bench_tokenizer ids VOCAB [PRE] < lines of hex   one line of ids for each line of hex-encoded text, if PRE is
-//                                                    given with that pre-tokenizer
+//   bench_tokenizer VOCAB TEXTFILE [ROUNDS]    time to create, encode and decode speed (median of ROUNDS, processor
+//   time)
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
 #include <functional>
-#include <iostream>
 #include <string>
 
 #include "core/text/tokenizer.h"
@@ -41,32 +39,8 @@ double median_seconds(int rounds, const std::function<void()>& work) {
   return times[times.size() / 2];
 }
 
-/// A GGUF file, or a tokenizer.json or tokenizer.model with the tokenizer_config.json beside it.
-kvasir::VocabularyData vocabulary_of(const std::filesystem::path& file) {
-  kvasir::VocabularyData data;
-  if (file.extension() == ".gguf") return kvasir::test::read_vocabulary(file);
-  (file.extension() == ".json" ? data.tokenizer_json : data.sentencepiece_model) = kvasir::test::read_file(file);
-  const auto config = file.parent_path() / "tokenizer_config.json";
-  if (std::filesystem::exists(config)) data.tokenizer_config_json = kvasir::test::read_file(config);
-  return data;
-}
-
-int print_ids(const Tokenizer& tokenizer) {
-  for (std::string line; std::getline(std::cin, line);) {
-    std::string text;
-    for (size_t i = 0; i + 1 < line.size(); i += 2) {
-      text.push_back(static_cast<char>(std::stoi(line.substr(i, 2), nullptr, 16)));
-    }
-    const auto encoded = tokenizer.encode(text, {.parse_special = true});
-    if (!encoded) return 1;
-    for (const TokenId id : encoded->ids) std::printf("%d ", id);
-    std::printf("\n");
-  }
-  return 0;
-}
-
 int measure(const std::string& vocabulary, const std::string& file, int rounds) {
-  const auto data = vocabulary_of(vocabulary);
+  const auto data = kvasir::test::read_any_vocabulary(vocabulary);
   std::unique_ptr<Tokenizer> tokenizer;
   std::vector<double> loads;
   for (int i = 0; i < 5; ++i) {
@@ -83,22 +57,16 @@ int measure(const std::string& vocabulary, const std::string& file, int rounds) 
   const double decode = median_seconds(rounds, [&] { bytes = tokenizer->decode(encoded.ids, true)->size(); });
   const double mb = static_cast<double>(text.size()) / 1e6;
   std::printf("%s: create %.1f ms; %zu tokens; encode %.1f MB/s, %.2f Mtok/s; decode %.0f MB/s (%zu bytes)\n",
-              vocabulary.c_str(), load * 1e3, ids, mb / encode, static_cast<double>(ids) / encode / 1e6, mb / decode, bytes);
+              vocabulary.c_str(), load * 1e3, ids, mb / encode, static_cast<double>(ids) / encode / 1e6, mb / decode,
+              bytes);
   return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc >= 3 && std::string(argv[1]) == "ids") {
-    auto data = vocabulary_of(argv[2]);
-    if (argc > 3) data.pre = argv[3];
-    auto made = Tokenizer::create(std::move(data));
-    if (!made) std::fprintf(stderr, "%s\n", made.error().message.c_str());
-    return made ? print_ids(**made) : 1;
-  }
   if (argc < 3) {
-    std::fprintf(stderr, "bench_tokenizer VOCAB TEXTFILE [ROUNDS]\nbench_tokenizer ids VOCAB < hex\n");
+    std::fprintf(stderr, "bench_tokenizer VOCAB TEXTFILE [ROUNDS]\n");
     return 64;
   }
   return measure(argv[1], argv[2], argc > 3 ? std::atoi(argv[3]) : 9);

@@ -1,8 +1,9 @@
 // Scanners against the regular expressions that they stand for: words.jsonl was made with the tokenizers library 0.23.3
 // (Oniguruma), from the expressions of the models' files, on hand-picked and random strings.
+#include "core/text/pretokenizer.h"
+
 #include <catch2/catch.hpp>
 
-#include "core/text/pretokenizer.h"
 #include "tests/support/data.h"
 #include "tests/text/vocab_data.h"
 
@@ -11,7 +12,8 @@ namespace {
 
 std::vector<size_t> word_sizes(const text::ScannerChain& scanners, std::string_view text) {
   std::vector<size_t> sizes;
-  text::split_words(scanners, text, [&](const char* begin, const char* end) { sizes.push_back(static_cast<size_t>(end - begin)); });
+  text::split_words(scanners, text,
+                    [&](const char* begin, const char* end) { sizes.push_back(static_cast<size_t>(end - begin)); });
   return sizes;
 }
 
@@ -33,13 +35,15 @@ TEST_CASE("a known expression of a tokenizer.json gives scanners, an unknown one
       R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)");
   REQUIRE(llama3);
   CHECK(*llama3 == text::find_pretokenizer("llama-bpe")->scanners);
-  for (const char* pattern : {"", "(a+)+$", "(?<=a)b", "((((", ".*"}) CHECK_FALSE(text::find_scanners_by_pattern(pattern));
+  for (const char* pattern : {"", "(a+)+$", "(?<=a)b", "((((", ".*"})
+    CHECK_FALSE(text::find_scanners_by_pattern(pattern));
 }
 
 TEST_CASE("bytes that are not UTF-8 are cut as one character each and lost by none") {
   for (const char* name : {"gpt-2", "llama-bpe", "deepseek-v3", "gpt-4o", "bloom"}) {
     size_t total = 0;
-    for (const size_t size : word_sizes(text::find_pretokenizer(name)->scanners, "a\xFF\xC3(\xE2\x82 b\xF0\x9F")) total += size;
+    for (const size_t size : word_sizes(text::find_pretokenizer(name)->scanners, "a\xFF\xC3(\xE2\x82 b\xF0\x9F"))
+      total += size;
     CHECK(total == 10);
   }
 }

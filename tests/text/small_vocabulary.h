@@ -8,7 +8,9 @@
 namespace kvasir::test {
 
 namespace detail {
-inline int32_t number(TokenKind kind) { return static_cast<int32_t>(kind); }
+inline int32_t number(TokenKind kind) {
+  return static_cast<int32_t>(kind);
+}
 inline void add(VocabularyData& data, std::string text, TokenKind kind, float score) {
   data.tokens.push_back(std::move(text));
   data.kinds.push_back(number(kind));
@@ -32,7 +34,8 @@ inline VocabularyData small_byte_vocabulary() {
     const unsigned c = itself ? b : next++;
     add(data, c < 0x80 ? std::string(1, static_cast<char>(c)) : detail::utf8_of_two_bytes(c), TokenKind::kNormal, 0);
   }
-  for (const char* merge : {"h e", "l l", "he ll", "hell o", "\xC4\xA0 w", "o r", "a a", "aa aa", "i m", "\xC3\x83 \xC2\xA9"}) {
+  for (const char* merge :
+       {"h e", "l l", "he ll", "hell o", "\xC4\xA0 w", "o r", "a a", "aa aa", "i m", "\xC3\x83 \xC2\xA9"}) {
     std::string joined(merge);
     joined.erase(joined.find(' '), 1);
     data.merges.emplace_back(merge);
@@ -63,7 +66,8 @@ inline VocabularyData small_spm_vocabulary() {
     add(data, std::string("<0x") + hex[b / 16] + hex[b % 16] + ">", TokenKind::kByte, 0);
   }
   float score = -1;
-  for (const char* piece : {"he", "ll", "hell", "hello", "\xE2\x96\x81h", "\xE2\x96\x81hello", "aa", "aaaa", "<s", "/s"}) {
+  for (const char* piece :
+       {"he", "ll", "hell", "hello", "\xE2\x96\x81h", "\xE2\x96\x81hello", "aa", "aaaa", "<s", "/s"}) {
     add(data, piece, TokenKind::kNormal, score--);
   }
   for (const char* piece : {"\xE2\x96\x81", "h", "e", "l", "o", "a", "b", "<", "/", "s", ">", "\xC3\xA9", "\n"}) {

@@ -1,4 +1,5 @@
-// Each feature of the language against what Python's Jinja2 3.1 (set up as Hugging Face does) renders for the same source.
+// Each feature of the language against what Python's Jinja2 3.1 (set up as Hugging Face does) renders for the same
+// source.
 #include <catch2/catch.hpp>
 #include <set>
 #include <string>
@@ -13,7 +14,8 @@ struct Case {
   const char* expected;
 };
 
-constexpr const char* kVariables = R"json({"name": "Ada", "text": "  two words ", "list": [3, 1, 2], "words": ["pear", "Fig", "apple"], "flag": true, "nothing": null, "number": 7, "ratio": 2.5, "user": {"name": "Bo", "age": 30, "tags": ["x", "y"]}, "people": [{"name": "Bo", "age": 30}, {"name": "Al", "age": 25, "admin": true}, {"name": "Cy", "age": 30}], "unicode": "\u00dcn\u00ef \ud83d\ude00 \u00df"})json";
+constexpr const char* kVariables =
+    R"json({"name": "Ada", "text": "  two words ", "list": [3, 1, 2], "words": ["pear", "Fig", "apple"], "flag": true, "nothing": null, "number": 7, "ratio": 2.5, "user": {"name": "Bo", "age": 30, "tags": ["x", "y"]}, "people": [{"name": "Bo", "age": 30}, {"name": "Al", "age": 25, "admin": true}, {"name": "Cy", "age": 30}], "unicode": "\u00dcn\u00ef \ud83d\ude00 \u00df"})json";
 
 // clang-format off
 constexpr Case kCases[] = {
@@ -347,7 +349,8 @@ TEST_CASE("features render as in Python's Jinja2") {
 }
 
 TEST_CASE("a template renders the same every time, and its own variables do not survive a rendering") {
-  const auto parsed = kvasir::ChatTemplate::parse("{{ seen is defined }}{% set seen = 1 %}{% set ns = namespace(n=0) %}{% set ns.n = ns.n + 1 %}{{ ns.n }}");
+  const auto parsed = kvasir::ChatTemplate::parse(
+      "{{ seen is defined }}{% set seen = 1 %}{% set ns = namespace(n=0) %}{% set ns.n = ns.n + 1 %}{{ ns.n }}");
   REQUIRE(parsed);
   for (int i = 0; i < 3; ++i) CHECK(parsed->render(input())->text() == "False1");
 }

@@ -1,5 +1,7 @@
 // tokenizer.json and tokenizer.model: the same ids as the libraries that define these files, and clear refusals.
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <map>
 
 #include "core/text/tokenizer.h"
 #include "tests/support/data.h"
@@ -25,7 +27,8 @@ std::unique_ptr<Tokenizer> must(Result<std::unique_ptr<Tokenizer>> made) {
 std::unique_ptr<Tokenizer> load_folder(const std::filesystem::path& folder) {
   const auto zipped = folder / "tokenizer.json.gz";
   const bool is_zipped = std::filesystem::exists(zipped);
-  return must(from_json(is_zipped ? read_gzip(zipped) : read_file(folder / "tokenizer.json"), read_file(folder / "tokenizer_config.json")));
+  return must(from_json(is_zipped ? read_gzip(zipped) : read_file(folder / "tokenizer.json"),
+                        read_file(folder / "tokenizer_config.json")));
 }
 
 void check_rows(const Tokenizer& tokenizer, const std::vector<TokenCase>& rows) {
@@ -38,12 +41,14 @@ void check_rows(const Tokenizer& tokenizer, const std::vector<TokenCase>& rows) 
 
 /// A tokenizer.json with parts replaced: "model" and whatever else is given.
 std::string json_with(std::string_view model, std::string_view more = "") {
-  return R"({"version": "1.0", "added_tokens": [{"id": 5, "content": "<end>", "special": true}], )" + std::string(more) +
-         R"("model": )" + std::string(model) + "}";
+  return R"({"version": "1.0", "added_tokens": [{"id": 5, "content": "<end>", "special": true}], )" +
+         std::string(more) + R"("model": )" + std::string(model) + "}";
 }
 
-constexpr const char* kModel = R"({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "\u2581": 3, "\u2581ab": 4}, "merges": ["a b", ["\u2581", "ab"]]})";
-constexpr const char* kMarks = R"("normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}, )";
+constexpr const char* kModel =
+    R"({"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "\u2581": 3, "\u2581ab": 4}, "merges": ["a b", ["\u2581", "ab"]]})";
+constexpr const char* kMarks =
+    R"("normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}, )";
 
 void refuses(const std::string& json, Code code, const std::string& words, TokenizerLimits limits = {}) {
   const auto made = from_json(json, "", limits);
@@ -101,7 +106,8 @@ TEST_CASE("tinystories' tokenizer.json and its GGUF vocabulary agree") {
   const auto from_gguf = load_tokenizer(folder / "tinystories-656k-f32.gguf");
   CHECK(from_file->bos() == from_gguf->bos());
   CHECK(from_file->adds_bos());
-  for (const char* text : {"Once upon a time, there was a dog named Max.", "  two  spaces ", "a\nb", "<b>\xE4\xBD\xA0\xE4\xBD\xA0!", "", " "}) {
+  for (const char* text : {"Once upon a time, there was a dog named Max.", "  two  spaces ", "a\nb",
+                           "<b>\xE4\xBD\xA0\xE4\xBD\xA0!", "", " "}) {
     const auto a = from_file->encode(text, {.add_special = true}), b = from_gguf->encode(text, {.add_special = true});
     INFO(text);
     CHECK(a->ids == b->ids);
@@ -124,6 +130,39 @@ TEST_CASE("tokenizer.model files give the ids of the sentencepiece library") {
     CHECK(t->bos() == 1);
     CHECK(Ids(t->end_tokens().begin(), t->end_tokens().end()) == Ids{2});
   }
+}
+
+TEST_CASE("tokenizer.json files of every kind give the ids of the tokenizers library") {
+  std::map<std::string, std::vector<TokenCase>> by_file;
+  for (TokenCase& row : read_token_cases(fixture("tokenizers/own-json.jsonl"))) {
+    row.special = true;
+    by_file[row.group].push_back(std::move(row));
+  }
+  CHECK(by_file.size() == 9);
+  for (const auto& [file, rows] : by_file) {
+    INFO(file);
+    check_rows(*must(from_json(read_file(fixture("tokenizers/" + file)))), rows);
+  }
+}
+
+TEST_CASE("control tokens that are found in normalised text need trusted bytes") {
+  const auto t = must(from_json(read_file(fixture("tokenizers/own-bytes-nfc.json"))));
+  const TokenId control = *t->find("<|norm|>");
+  const auto found = [&](const TrustedText& text) {
+    const Ids ids = t->encode(text, {})->ids;
+    return std::count(ids.begin(), ids.end(), control);
+  };
+  const auto text = [](std::initializer_list<std::pair<const char*, bool>> parts) {
+    TrustedText out;
+    for (const auto& [bytes, trusted] : parts) out.append(bytes, trusted);
+    return out;
+  };
+  CHECK(found(text({{"<|norm|>", true}})) == 1);
+  CHECK(found(text({{"a<|norm|>", false}})) == 0);
+  CHECK(found(text({{"<|norm|>", true}, {"<|norm|>", false}, {"<|norm|>", true}})) == 2);
+  CHECK(found(text({{"<|no", true}, {"rm|>", false}})) == 0);
+  CHECK(found(text({{"<|norm|>e", true}, {"\xCC\x81 <|norm|>", false}})) ==
+        0);  // the accent composes across the border
 }
 
 TEST_CASE("a tokenizer.model that is cut or changed anywhere answers with an error or works") {
@@ -165,18 +204,21 @@ TEST_CASE("both spellings of merges are read, and spaces are marked") {
 
 TEST_CASE("what a tokenizer.json asks for and is not known here is refused by name (V12)") {
   const auto split = [](std::string_view pattern) {
-    return json_with(kModel, std::string(R"("pre_tokenizer": {"type": "Split", "pattern": {"Regex": ")") + std::string(pattern) +
-                                 R"("}, "behavior": "Isolated"}, )");
+    return json_with(kModel, std::string(R"("pre_tokenizer": {"type": "Split", "pattern": {"Regex": ")") +
+                                 std::string(pattern) + R"("}, "behavior": "Isolated"}, )");
   };
   refuses(split("(a+)+$"), Code::kUnsupported, "(a+)+$");
   refuses(split(std::string(100'000, '(')), Code::kUnsupported, "((((");
   refuses(split("(?<=a)b"), Code::kUnsupported, "not one of the known ones");
   refuses(json_with(kModel, R"("normalizer": {"type": "BertNormalizer"}, )"), Code::kUnsupported, "BertNormalizer");
-  refuses(json_with(kModel, R"("pre_tokenizer": {"type": "BertPreTokenizer"}, )"), Code::kUnsupported, "BertPreTokenizer");
+  refuses(json_with(kModel, R"("pre_tokenizer": {"type": "BertPreTokenizer"}, )"), Code::kUnsupported,
+          "BertPreTokenizer");
   refuses(json_with(R"({"type": "WordPiece", "vocab": {"a": 0}})"), Code::kUnsupported, "WordPiece");
-  refuses(json_with(R"({"type": "BPE", "vocab": {"a": 0}, "merges": [], "end_of_word_suffix": "</w>"})"), Code::kUnsupported, "end_of_word_suffix");
+  refuses(json_with(R"({"type": "BPE", "vocab": {"a": 0}, "merges": [], "end_of_word_suffix": "</w>"})"),
+          Code::kUnsupported, "end_of_word_suffix");
   refuses(json_with(kModel), Code::kUnsupported, "marks spaces");
-  refuses(json_with(kModel, R"("normalizer": {"type": "Replace", "pattern": {"String": "a"}, "content": ")" + std::string(1000, 'x') + "\"}, "),
+  refuses(json_with(kModel, R"("normalizer": {"type": "Replace", "pattern": {"String": "a"}, "content": ")" +
+                                std::string(1000, 'x') + "\"}, "),
           Code::kUnsupported, "over 16 bytes");
 }
 
@@ -191,22 +233,29 @@ TEST_CASE("a damaged tokenizer.json is refused with the place") {
   refuses(R"({"x": )" + std::string(100'000, '[') + "}", Code::kCorrupt, "nested deeper than 32");
   refuses(json_with(R"({"vocab": {"a": 0, "b": 0}, "merges": []})", kMarks), Code::kCorrupt, "the id 0 is there twice");
   refuses(json_with(R"({"vocab": {"a": 0, "a": 1}, "merges": []})", kMarks), Code::kCorrupt, "is there twice");
-  refuses(json_with(R"({"vocab": {"a": -1}, "merges": []})", kMarks), Code::kCorrupt, "an integer between 0 and 999999");
+  refuses(json_with(R"({"vocab": {"a": -1}, "merges": []})", kMarks), Code::kCorrupt,
+          "an integer between 0 and 999999");
   refuses(json_with(R"({"vocab": {"a": 1.5}, "merges": []})", kMarks), Code::kCorrupt, "an integer between");
   refuses(json_with(R"({"vocab": {"a": 1e400}, "merges": []})", kMarks), Code::kCorrupt, "an integer between");
-  refuses(json_with(R"({"vocab": {"a": 999999}, "merges": []})", kMarks), Code::kCorrupt, "names the id 999999 but only 1");
+  refuses(json_with(R"({"vocab": {"a": 999999}, "merges": []})", kMarks), Code::kCorrupt,
+          "names the id 999999 but only 1");
   refuses(json_with(R"({"vocab": {"": 0}, "merges": []})", kMarks), Code::kCorrupt, "is empty");
   refuses(json_with(R"({"vocab": {"a": 0}, "merges": ["a z"]})", kMarks), Code::kCorrupt, "model.merges[0]");
   refuses(json_with(R"({"vocab": {"a": 0}, "merges": ["az"]})", kMarks), Code::kCorrupt, "is not two tokens");
   refuses(json_with(R"({"vocab": {"a": 0}, "merges": [["a"]]})", kMarks), Code::kCorrupt, "a merge of two tokens");
-  refuses(json_with(R"({"vocab": {"a": 0}, "merges": [["a", "a", "a"]]})", kMarks), Code::kCorrupt, "a merge of two tokens");
+  refuses(json_with(R"({"vocab": {"a": 0}, "merges": [["a", "a", "a"]]})", kMarks), Code::kCorrupt,
+          "a merge of two tokens");
   refuses(json_with("{\"vocab\": {\"\xFF\": 0}, \"merges\": []}", kMarks), Code::kCorrupt, "not UTF-8");
   refuses(json_with(R"({"vocab": {"\ud800": 0}, "merges": []})", kMarks), Code::kCorrupt, "bad escape");
-  refuses(json_with(kModel, R"("normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}, )"), Code::kCorrupt, "precompiled_charsmap");
-  refuses(json_with(kModel, R"("normalizer": {"type": "Precompiled", "precompiled_charsmap": "A*"}, )"), Code::kCorrupt, "Base64");
+  refuses(json_with(kModel, R"("normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}, )"),
+          Code::kCorrupt, "precompiled_charsmap");
+  refuses(json_with(kModel, R"("normalizer": {"type": "Precompiled", "precompiled_charsmap": "A*"}, )"), Code::kCorrupt,
+          "Base64");
   refuses(json_with(R"({"type": "Unigram", "vocab": [["a", -1]]})", kMarks), Code::kCorrupt, "unk_id");
-  refuses(json_with(R"({"type": "Unigram", "unk_id": 0, "vocab": [["a", 1e999]]})", kMarks), Code::kCorrupt, "out of range");
-  refuses(R"({"added_tokens": [{"id": 1, "content": "x"}, {"id": 1, "content": "x"}], )" + std::string(kMarks) + R"("model": )" + kModel + "}",
+  refuses(json_with(R"({"type": "Unigram", "unk_id": 0, "vocab": [["a", 1e999]]})", kMarks), Code::kCorrupt,
+          "out of range");
+  refuses(R"({"added_tokens": [{"id": 1, "content": "x"}, {"id": 1, "content": "x"}], )" + std::string(kMarks) +
+              R"("model": )" + kModel + "}",
           Code::kCorrupt, "the id 1 is there twice");
   refuses(good, Code::kCorrupt, "an integer between 0 and 3", {.max_tokens = 4});
 }
@@ -224,12 +273,15 @@ TEST_CASE("end ids of the configuration are end tokens and must be in the vocabu
 }
 
 TEST_CASE("BOS of a tokenizer.json is what its post-processor puts in front") {
-  const std::string processor = R"("post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<end>"}}, {"Sequence": {"id": "A"}}],
+  const std::string processor =
+      R"("post_processor": {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<end>"}}, {"Sequence": {"id": "A"}}],
       "special_tokens": {"<end>": {"id": "<end>", "ids": [5], "tokens": ["<end>"]}}}, )";
   const auto t = must(from_json(json_with(kModel, kMarks + processor)));
   CHECK(t->bos() == 5);
   CHECK(t->encode("a", {.add_special = true})->ids == Ids{5, 0});
-  const auto off = must(from_json(json_with(kModel, kMarks + processor), R"({"tokenizer_class": "LlamaTokenizer", "bos_token": "<end>", "add_bos_token": false})"));
+  const auto off =
+      must(from_json(json_with(kModel, kMarks + processor),
+                     R"({"tokenizer_class": "LlamaTokenizer", "bos_token": "<end>", "add_bos_token": false})"));
   CHECK_FALSE(off->adds_bos());
   const auto none = must(from_json(json_with(kModel, kMarks)));
   CHECK_FALSE(none->bos());

@@ -20,8 +20,29 @@ std::string repeat(std::string_view unit, size_t bytes) {
 
 std::vector<std::string> hostile_texts(size_t bytes) {
   std::vector<std::string> texts;
-  for (const char* unit : {"A", "a", "^", "\n", " ", "\t", "\xCC\x81", "\xCC\x81\xCC\xA7", "7", "\xE4\xBD\xA0", "\xE2\x80\x83", "'", "'s",
-                           "A\xCC\x81", "aB", " \n", "<", "<|", "\xFF", "\xE2\x96\x81", "a ", "1a", "\r"}) {
+  for (const char* unit : {"A",
+                           "a",
+                           "^",
+                           "\n",
+                           " ",
+                           "\t",
+                           "\xCC\x81",
+                           "\xCC\x81\xCC\xA7",
+                           "7",
+                           "\xE4\xBD\xA0",
+                           "\xE2\x80\x83",
+                           "'",
+                           "'s",
+                           "A\xCC\x81",
+                           "aB",
+                           " \n",
+                           "<",
+                           "<|",
+                           "\xFF",
+                           "\xE2\x96\x81",
+                           "a ",
+                           "1a",
+                           "\r"}) {
     texts.push_back(repeat(unit, bytes));
     texts.push_back(repeat(unit, bytes) + "x");
   }

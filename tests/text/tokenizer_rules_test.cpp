@@ -33,8 +33,28 @@ TokenId id_of(const Tokenizer& tokenizer, std::string_view text) {
 }
 
 std::string random_text(std::mt19937& random, size_t length) {
-  static const char* const kParts[] = {"a", "hello", " ", "  ", "\n", "\t", "1", "42", "'s", "\xC3\xA9", "e\xCC\x81", "\xE4\xBD\xA0",
-                                       "\xF0\x9F\x98\x80", "<|im_end|>", "<s>", "</s>", "[user]", "<0x0A>", "\xE2\x96\x81", ".", "-", "Z"};
+  static const char* const kParts[] = {"a",
+                                       "hello",
+                                       " ",
+                                       "  ",
+                                       "\n",
+                                       "\t",
+                                       "1",
+                                       "42",
+                                       "'s",
+                                       "\xC3\xA9",
+                                       "e\xCC\x81",
+                                       "\xE4\xBD\xA0",
+                                       "\xF0\x9F\x98\x80",
+                                       "<|im_end|>",
+                                       "<s>",
+                                       "</s>",
+                                       "[user]",
+                                       "<0x0A>",
+                                       "\xE2\x96\x81",
+                                       ".",
+                                       "-",
+                                       "Z"};
   std::string out;
   while (out.size() < length) out += kParts[random() % std::size(kParts)];
   return out;
@@ -254,13 +274,17 @@ TEST_CASE("the default model stops at ids 0 and 2 and adds no BOS") {
   CHECK_FALSE(t->adds_bos());
   CHECK(t->bos() == 1);
   CHECK(ids_of(*t, "a", {.add_special = true}).size() == 1);
-  CHECK(t->encode("\x04\x06" "a\xF5", {})->dropped_bytes == 3);
+  CHECK(t->encode("\x04\x06"
+                  "a\xF5",
+                  {})
+            ->dropped_bytes == 3);
 }
 
 TEST_CASE("phi-3 swallows white space after its control tokens, as its own tokenizer does") {
   const auto t = load_tokenizer(KVASIR_NEEDS(shared_data("vocab/ggml-vocab-phi-3.gguf")));
   const TokenId user = id_of(*t, "<|user|>");
-  CHECK(ids_of(*t, "<|user|>\n hello", {.parse_special = true}) == ids_of(*t, "<|user|>hello", {.parse_special = true}));
+  CHECK(ids_of(*t, "<|user|>\n hello", {.parse_special = true}) ==
+        ids_of(*t, "<|user|>hello", {.parse_special = true}));
   CHECK(ids_of(*t, "<|user|>\nhello", {.parse_special = true}).front() == user);
 }
 

@@ -31,17 +31,37 @@ void check_truth(const char* vocabulary, const char* truth) {
 
 }  // namespace
 
-TEST_CASE("llama-spm encodes every vocabulary test text as published") { check_vocab_pair("llama-spm"); }
-TEST_CASE("llama-bpe encodes every vocabulary test text as published") { check_vocab_pair("llama-bpe"); }
-TEST_CASE("gpt-2 encodes every vocabulary test text as published") { check_vocab_pair("gpt-2"); }
-TEST_CASE("qwen2 encodes every vocabulary test text as published") { check_vocab_pair("qwen2"); }
-TEST_CASE("gemma-4 encodes every vocabulary test text as published") { check_vocab_pair("gemma-4"); }
-TEST_CASE("phi-3 encodes every vocabulary test text as published") { check_vocab_pair("phi-3"); }
+TEST_CASE("llama-spm encodes every vocabulary test text as published") {
+  check_vocab_pair("llama-spm");
+}
+TEST_CASE("llama-bpe encodes every vocabulary test text as published") {
+  check_vocab_pair("llama-bpe");
+}
+TEST_CASE("gpt-2 encodes every vocabulary test text as published") {
+  check_vocab_pair("gpt-2");
+}
+TEST_CASE("qwen2 encodes every vocabulary test text as published") {
+  check_vocab_pair("qwen2");
+}
+TEST_CASE("gemma-4 encodes every vocabulary test text as published") {
+  check_vocab_pair("gemma-4");
+}
+TEST_CASE("phi-3 encodes every vocabulary test text as published") {
+  check_vocab_pair("phi-3");
+}
 
-TEST_CASE("gpt-2 agrees with the Hugging Face tokenizer on tricky strings") { check_truth("gpt-2", "gpt2"); }
-TEST_CASE("llama-spm agrees with the Hugging Face tokenizer on tricky strings") { check_truth("llama-spm", "llama2"); }
-TEST_CASE("qwen2 agrees with the Hugging Face tokenizer on tricky strings") { check_truth("qwen2", "qwen2_5"); }
-TEST_CASE("llama-bpe agrees with the Hugging Face tokenizer on tricky strings") { check_truth("llama-bpe", "llama3_2"); }
+TEST_CASE("gpt-2 agrees with the Hugging Face tokenizer on tricky strings") {
+  check_truth("gpt-2", "gpt2");
+}
+TEST_CASE("llama-spm agrees with the Hugging Face tokenizer on tricky strings") {
+  check_truth("llama-spm", "llama2");
+}
+TEST_CASE("qwen2 agrees with the Hugging Face tokenizer on tricky strings") {
+  check_truth("qwen2", "qwen2_5");
+}
+TEST_CASE("llama-bpe agrees with the Hugging Face tokenizer on tricky strings") {
+  check_truth("llama-bpe", "llama3_2");
+}
 
 TEST_CASE("smollm agrees with the references on its tricky strings") {
   const auto gguf = KVASIR_NEEDS(default_model());

@@ -40,7 +40,9 @@ TEST_CASE("ill-formed bytes become one U+FFFD per maximal subsequence") {
       {"\xC0\xAF\xE0\x80\xBF\xF0\x81\x82\x41", r + r + r + r + r + r + r + r + "A"},
       {"\xED\xA0\x80\xED\xBF\xBF\xED\xAF\x41", r + r + r + r + r + r + r + r + "A"},
       {"\xE1\x80\xE2\xF0\x91\x92\xF1\xBF\x41", r + r + r + r + "A"},
-      {"\x80" "a", r + "a"},
+      {"\x80"
+       "a",
+       r + "a"},
       {"\xF5\x80\x80\x80", r + r + r + r},
       {"\xF4\x90\x80\x80", r + r + r + r},
       {"\xE4\xBD", r},
@@ -67,8 +69,8 @@ TEST_CASE("a held-back beginning that is never finished becomes U+FFFD at the en
 }
 
 TEST_CASE("valid text of every length of code point is left alone") {
-  for (const char* text : {"", "\x7F", "\xC2\x80", "\xDF\xBF", "\xE0\xA0\x80", "\xED\x9F\xBF", "\xEE\x80\x80", "\xF0\x90\x80\x80",
-                           "\xF4\x8F\xBF\xBF"}) {
+  for (const char* text : {"", "\x7F", "\xC2\x80", "\xDF\xBF", "\xE0\xA0\x80", "\xED\x9F\xBF", "\xEE\x80\x80",
+                           "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF"}) {
     CHECK(is_valid_utf8(text));
     CHECK(to_valid_utf8(text) == text);
   }

@@ -32,18 +32,30 @@ class Reader {
   }
   double take_number(uint32_t type) {
     switch (type) {
-      case kU8: return take<uint8_t>();
-      case kI8: return take<int8_t>();
-      case kU16: return take<uint16_t>();
-      case kI16: return take<int16_t>();
-      case kU32: return take<uint32_t>();
-      case kI32: return take<int32_t>();
-      case kF32: return take<float>();
-      case kBool: return take<uint8_t>();
-      case kU64: return static_cast<double>(take<uint64_t>());
-      case kI64: return static_cast<double>(take<int64_t>());
-      case kF64: return take<double>();
-      default: throw std::runtime_error("test GGUF: unknown type");
+      case kU8:
+        return take<uint8_t>();
+      case kI8:
+        return take<int8_t>();
+      case kU16:
+        return take<uint16_t>();
+      case kI16:
+        return take<int16_t>();
+      case kU32:
+        return take<uint32_t>();
+      case kI32:
+        return take<int32_t>();
+      case kF32:
+        return take<float>();
+      case kBool:
+        return take<uint8_t>();
+      case kU64:
+        return static_cast<double>(take<uint64_t>());
+      case kI64:
+        return static_cast<double>(take<int64_t>());
+      case kF64:
+        return take<double>();
+      default:
+        throw std::runtime_error("test GGUF: unknown type");
     }
   }
 
@@ -121,6 +133,16 @@ std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& gguf) {
   auto made = Tokenizer::create(read_vocabulary(gguf));
   if (!made) throw std::runtime_error(gguf.string() + ": " + made.error().message);
   return std::move(*made);
+}
+
+VocabularyData read_any_vocabulary(const std::filesystem::path& file) {
+  VocabularyData data;
+  if (file.extension() == ".gguf") return read_vocabulary(file);
+  std::string bytes = file.extension() == ".gz" ? read_gzip(file) : read_file(file);
+  (file.extension() == ".model" ? data.sentencepiece_model : data.tokenizer_json) = std::move(bytes);
+  const auto config = file.parent_path() / "tokenizer_config.json";
+  if (std::filesystem::exists(config)) data.tokenizer_config_json = read_file(config);
+  return data;
 }
 
 std::vector<TokenCase> read_token_cases(const std::filesystem::path& jsonl) {

@@ -12,6 +12,8 @@ namespace kvasir::test {
 
 /// The tokenizer.* keys of a GGUF file. Throws std::runtime_error on anything unexpected: test data only.
 VocabularyData read_vocabulary(const std::filesystem::path& gguf);
+/// A GGUF file, or a tokenizer.json (also .gz) or tokenizer.model with the tokenizer_config.json beside it.
+VocabularyData read_any_vocabulary(const std::filesystem::path& file);
 /// Throws std::runtime_error with the message if it cannot be made.
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& gguf);
 
