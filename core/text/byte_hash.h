@@ -47,6 +47,24 @@ inline uint64_t hash_bytes(std::string_view text, uint64_t seed) noexcept {
   return fold_multiply(a ^ kMixA ^ h, b ^ kMixB ^ (h >> 7));
 }
 
+/// As ==, without a call for short strings.
+inline bool equal_bytes(std::string_view a, std::string_view b) noexcept {
+  const size_t n = a.size();
+  if (n != b.size()) return false;
+  const char *p = a.data(), *q = b.data();
+  if (n >= 8 && n <= 16) return load_u64(p) == load_u64(q) && load_u64(p + n - 8) == load_u64(q + n - 8);
+  if (n >= 4 && n < 8) {
+    uint32_t first[2], last[2];
+    std::memcpy(&first[0], p, 4);
+    std::memcpy(&first[1], q, 4);
+    std::memcpy(&last[0], p + n - 4, 4);
+    std::memcpy(&last[1], q + n - 4, 4);
+    return first[0] == first[1] && last[0] == last[1];
+  }
+  if (n > 0 && n < 4) return p[0] == q[0] && p[n / 2] == q[n / 2] && p[n - 1] == q[n - 1];
+  return std::memcmp(p, q, n) == 0;
+}
+
 inline uint64_t random_seed() {
   std::random_device device;
   return uint64_t{device()} << 32 | device();

@@ -1,12 +1,28 @@
 #include "core/text/json_reader.h"
 
 #include <algorithm>
+#include <bit>
 #include <charconv>
 
+#include "core/text/byte_hash.h"
 #include "core/text/unicode.h"
 #include "core/text/utf8_stream.h"
 
 namespace kvasir::text {
+namespace {
+
+constexpr uint64_t kEachByte = 0x0101010101010101;
+
+/// The top bit of bytes that end the plain part of a string: a quote, a backslash, a control character. The lowest bit
+/// is exact, others may be false.
+uint64_t string_stops(uint64_t bytes) noexcept {
+  const uint64_t quotes = bytes ^ (kEachByte * '"'), backslashes = bytes ^ (kEachByte * '\\');
+  return (((quotes - kEachByte) & ~quotes) | ((backslashes - kEachByte) & ~backslashes) |
+          ((bytes - kEachByte * 0x20) & ~bytes)) &
+         (kEachByte * 0x80);
+}
+
+}  // namespace
 
 const JsonNode* JsonNode::find(std::string_view key) const noexcept {
   for (size_t i = 0; i < keys.size(); ++i) {
@@ -39,8 +55,16 @@ Result<void> JsonReader::finish() {
 }
 
 void JsonReader::skip_space() noexcept {
-  while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r'))
-    ++at_;
+  while (at_ < text_.size()) {
+    if (text_[at_] == ' ' && text_.size() - at_ >= 8) {  // most of an indented file
+      const uint64_t others = load_u64(text_.data() + at_) ^ (kEachByte * ' ');
+      at_ += others == 0 ? 8 : static_cast<size_t>(std::countr_zero(others)) / 8;
+    } else if (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\t' || text_[at_] == '\r') {
+      ++at_;
+    } else {
+      return;
+    }
+  }
 }
 
 std::optional<JsonReader::Kind> JsonReader::peek() {
@@ -111,7 +135,10 @@ bool JsonReader::separator(char close) {
 }
 
 bool JsonReader::next_key(std::string& key) {
-  if (!separator('}') || !take_string(key)) return false;
+  return next_element() && take_string(key) && take_colon();
+}
+
+bool JsonReader::take_colon() {
   skip_space();
   if (at_ == text_.size() || text_[at_] != ':') {
     fail("a colon was expected");
@@ -126,24 +153,60 @@ bool JsonReader::next_item() {
 }
 
 bool JsonReader::take_string(std::string& out) {
-  out.clear();
+  const auto view = take_view(out);
+  if (!view) return false;
+  if (view->data() != out.data()) out.assign(*view);
+  return true;
+}
+
+std::optional<std::string_view> JsonReader::take_view(std::string& scratch) {
   if (peek() != Kind::kString) {
     fail("a string was expected");
-    return false;
+    return std::nullopt;
   }
-  ++at_;
-  bool plain_ascii = true;
-  const size_t begin = at_;
+  const size_t begin = ++at_;
+  uint8_t seen = 0;
+  while (text_.size() - at_ >= 8) {
+    const uint64_t bytes = load_u64(text_.data() + at_);
+    const uint64_t stops = string_stops(bytes);
+    const uint64_t passed = stops == 0 ? ~uint64_t{0} : (stops & (~stops + 1)) - 1;  // below the first one's top bit
+    seen |= (bytes & passed & (kEachByte * 0x80)) != 0 ? 0x80 : 0;
+    at_ += stops == 0 ? 8 : static_cast<size_t>(std::countr_zero(stops)) / 8;
+    if (stops != 0) break;
+  }
+  for (; at_ < text_.size(); ++at_) {
+    const auto c = static_cast<uint8_t>(text_[at_]);
+    if (c == '"' || c == '\\' || c < 0x20) break;
+    seen |= c;
+  }
+  if (at_ == text_.size() || text_[at_] != '"') {
+    scratch.assign(text_.substr(begin, at_ - begin));
+    if (!take_rest(begin, seen < 0x80, scratch)) return std::nullopt;
+    return scratch;
+  }
+  const std::string_view out = text_.substr(begin, at_++ - begin);
+  if (seen >= 0x80 && !is_valid_utf8(out)) {
+    fail_not_utf8(begin);
+    return std::nullopt;
+  }
+  return out;
+}
+
+void JsonReader::fail_not_utf8(size_t begin) {
+  fail("a string is not UTF-8 (it began at byte " + std::to_string(begin) + ")");
+}
+
+/// From the first escape of a string on, appended.
+bool JsonReader::take_rest(size_t begin, bool ascii, std::string& out) {
   while (at_ < text_.size()) {
     const auto c = static_cast<uint8_t>(text_[at_]);
     if (c == '"') {
       ++at_;
-      if (!plain_ascii && !is_valid_utf8(out))
-        fail("a string is not UTF-8 (it began at byte " + std::to_string(begin) + ")");
+      if (!ascii && !is_valid_utf8(out)) fail_not_utf8(begin);
       return !failed();
     }
     if (c < 0x20) break;
-    plain_ascii = plain_ascii && c < 0x80;
+    ascii = ascii && c < 0x80;
     if (c == '\\') {
       if (!take_escape(out)) return false;
     } else {

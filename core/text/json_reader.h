@@ -43,12 +43,18 @@ class JsonReader {
   bool enter_array() { return enter('[', Kind::kArray); }
   /// In an object: takes the next key and stands before its value; false (and out of the object) at its end.
   bool next_key(std::string& key);
+  /// The two halves of next_key(), for keys that are taken by take_view().
+  bool next_element() { return separator('}'); }
+  bool take_colon();
   /// In an array: true if an element comes; false (and out of the array) at its end.
   bool next_item();
   bool take_string(std::string& out);
+  /// A string without escapes as it stands in the text, else in `scratch`.
+  std::optional<std::string_view> take_view(std::string& scratch);
   std::optional<double> take_number();
   /// A number that is written as an integer within [low, high].
   std::optional<int64_t> take_integer(int64_t low, int64_t high);
+  size_t bytes_left() const noexcept { return text_.size() - at_; }
   void skip();
   JsonNode take_tree();
   /// After the outermost value: only white space may follow. The error, if there was one.
@@ -64,6 +70,8 @@ class JsonReader {
   bool enter(char open, Kind kind);
   bool separator(char close);
   void skip_space() noexcept;
+  bool take_rest(size_t begin, bool ascii, std::string& out);
+  void fail_not_utf8(size_t begin);
   bool take_escape(std::string& out);
   std::optional<uint32_t> take_hex4();
   std::string_view take_number_text();

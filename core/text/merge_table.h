@@ -13,16 +13,24 @@
 
 namespace kvasir::text {
 
+/// The two tokens that a merge joins, borrowed from the vocabulary's file.
+struct MergePair {
+  std::string_view left, right;
+};
+
+/// From texts of two tokens with a space between. Errors: kCorrupt, naming the merge that has no or more spaces.
+Result<std::vector<MergePair>> split_merges(const std::vector<std::string>& merges);
+
 class MergeTable {
  public:
   static constexpr size_t kMaxMerges = 4'000'000;
   static constexpr size_t kMaxTokens = (size_t{1} << 20) - 1;  ///< ids fit in 20 bits, and the last one is free
 
-  /// From texts of two tokens with `separator` between, in the order of rank. A pair that is there twice keeps its last
+  /// In the order of rank. A pair that is there twice keeps its last
   /// rank, as in the tokenizers library. Merges into tokens that ordinary text may not become (control tokens) are left
   /// out. Errors: kCorrupt, naming the merge, where it has no or more separators, or names an absent token; kTooLarge.
-  static Result<MergeTable> create(const std::vector<std::string>& merges, const TokenTable& table,
-                                   char separator = ' ', const VocabularyNames& names = {});
+  static Result<MergeTable> create(const std::vector<MergePair>& merges, const TokenTable& table,
+                                   const VocabularyNames& names = {});
 
   Join join(TokenId left, TokenId right) const noexcept {
     const uint64_t key = key_of(left, right);

@@ -168,7 +168,7 @@ TokenId TokenTable::find_hashed(std::string_view text, uint64_t hash) const noex
   for (size_t at = hash & mask; slots_[at] != 0; at = (at + 1) & mask) {
     if (slots_[at] >> 32 != hash >> 32) continue;
     const size_t id = (slots_[at] & UINT32_MAX) - 1;
-    if (texts_[id] == text) return static_cast<TokenId>(id);
+    if (equal_bytes(texts_[id], text)) return static_cast<TokenId>(id);
   }
   return -1;
 }

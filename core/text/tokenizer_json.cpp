@@ -21,6 +21,7 @@ class FileReader {
   void read_pieces();
   void read_merges();
   void read_added();
+  std::optional<std::string_view> take_text();
   AddedToken take_added();
   Result<void> place_tokens();
   bool take_bool(bool usual);
@@ -30,13 +31,21 @@ class FileReader {
   JsonReader in_;
   const TokenizerLimits& limits_;
   TokenizerFile file_;
-  std::vector<std::pair<int64_t, std::string>> placed_;  ///< tokens of the model, as read
+  std::vector<std::pair<int64_t, std::string_view>> placed_;  ///< tokens of the model, as read
   std::string type_;
+  std::string scratch_;
   std::string unsupported_;
 };
 
 void FileReader::refuse(std::string what) {
   if (unsupported_.empty()) unsupported_ = std::move(what);
+}
+
+/// A string that stays where it is: in the JSON text, or among the unescaped ones.
+std::optional<std::string_view> FileReader::take_text() {
+  const auto view = in_.take_view(scratch_);
+  if (!view || view->data() != scratch_.data()) return view;
+  return file_.unescaped.emplace_back(std::move(scratch_));
 }
 
 /// A missing value counts as null.
@@ -59,7 +68,7 @@ Result<void> FileReader::place_tokens() {
   }
   file_.tokens.resize(size);
   file_.only_added.assign(size, true);
-  const auto place = [&](int64_t id, std::string token) -> Result<void> {
+  const auto place = [&](int64_t id, std::string_view token) -> Result<void> {
     std::string& slot = file_.tokens[static_cast<size_t>(id)];
     if (token.empty())
       return Failure{Code::kCorrupt, "tokenizer.json: the token of id " + std::to_string(id) + " is empty"};
@@ -67,11 +76,11 @@ Result<void> FileReader::place_tokens() {
       return Failure{Code::kCorrupt, "tokenizer.json: the id " + std::to_string(id) + " is there twice, for " +
                                          quote_token(slot) + " and " + quote_token(token)};
     }
-    slot = std::move(token);
+    if (slot.empty()) slot = token;
     return {};
   };
-  for (auto& [id, token] : placed_) {
-    KVASIR_TRY(place(id, std::move(token)));
+  for (const auto& [id, token] : placed_) {
+    KVASIR_TRY(place(id, token));
     file_.only_added[static_cast<size_t>(id)] = false;
   }
   for (const AddedToken& token : file_.added) KVASIR_TRY(place(token.id, token.content));
@@ -81,27 +90,29 @@ Result<void> FileReader::place_tokens() {
 /// "vocab": {"token": id, ...}
 void FileReader::read_vocabulary() {
   in_.enter_object();
-  std::string token;
-  while (in_.next_key(token)) {
+  placed_.reserve(std::min(in_.bytes_left() / 32, limits_.max_tokens));
+  while (in_.next_element()) {
+    const auto token = take_text();
+    if (!token || !in_.take_colon()) return;
     const auto id = in_.take_integer(0, static_cast<int64_t>(limits_.max_tokens) - 1);
-    if (id) placed_.emplace_back(*id, std::move(token));
+    if (id) placed_.emplace_back(*id, *token);
   }
 }
 
 /// "vocab": [["piece", score], ...]
 void FileReader::read_pieces() {
   in_.enter_array();
-  std::string piece;
   while (in_.next_item()) {
-    if (placed_.size() >= limits_.max_tokens)
+    if (placed_.size() >= limits_.max_tokens) {
       in_.fail("more pieces than max_tokens = " + std::to_string(limits_.max_tokens));
+    }
     in_.enter_array();
-    if (!in_.next_item() || !in_.take_string(piece) || !in_.next_item())
-      in_.fail("a piece and its score were expected");
+    const auto piece = in_.next_item() ? take_text() : std::nullopt;
+    if (!piece || !in_.next_item()) in_.fail("a piece and its score were expected");
     const auto score = in_.take_number();
     if (in_.next_item()) in_.fail("a piece has more than a score");
-    if (!score) return;
-    placed_.emplace_back(static_cast<int64_t>(file_.scores.size()), std::move(piece));
+    if (!score || !piece) return;
+    placed_.emplace_back(static_cast<int64_t>(file_.scores.size()), *piece);
     file_.scores.push_back(*score);
   }
 }
@@ -109,7 +120,7 @@ void FileReader::read_pieces() {
 /// "merges": ["left right", ...] or [["left", "right"], ...]
 void FileReader::read_merges() {
   in_.enter_array();
-  std::string left, right;
+  file_.merges.reserve(std::min(in_.bytes_left() / sizeof(MergePair), MergeTable::kMaxMerges));
   while (in_.next_item()) {
     if (file_.merges.size() == MergeTable::kMaxMerges) {
       in_.fail("more than " + std::to_string(MergeTable::kMaxMerges) + " merges");
@@ -117,21 +128,18 @@ void FileReader::read_merges() {
     }
     if (in_.peek() == JsonReader::Kind::kArray) {
       in_.enter_array();
-      if (!in_.next_item() || !in_.take_string(left) || !in_.next_item() || !in_.take_string(right) ||
-          in_.next_item()) {
-        in_.fail("a merge of two tokens was expected");
+      const auto left = in_.next_item() ? take_text() : std::nullopt;
+      const auto right = left && in_.next_item() ? take_text() : std::nullopt;
+      if (!right || in_.next_item()) in_.fail("a merge of two tokens was expected");
+      if (right) file_.merges.push_back({*left, *right});
+    } else if (const auto merge = take_text()) {
+      const size_t space = merge->find(' ');
+      if (space == std::string_view::npos || merge->find(' ', space + 1) != std::string_view::npos) {
+        in_.fail("the merge " + quote_token(*merge) + " is not two tokens with one space between");
+        return;
       }
-      left.push_back(kMergeSeparator);
-      left.append(right);
-    } else if (in_.take_string(left)) {
-      const size_t space = left.find(' ');
-      if (space == std::string::npos || left.find(' ', space + 1) != std::string::npos) {
-        in_.fail("the merge " + quote_token(left) + " is not two tokens with one space between");
-      } else {
-        left[space] = kMergeSeparator;
-      }
+      file_.merges.push_back({merge->substr(0, space), merge->substr(space + 1)});
     }
-    file_.merges.push_back(std::move(left));
   }
 }
 

@@ -2,6 +2,7 @@
 // tokenizer_pipeline.cpp. Single-threaded.
 #pragma once
 
+#include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,6 +10,7 @@
 
 #include "core/base/result.h"
 #include "core/text/json_reader.h"
+#include "core/text/merge_table.h"
 #include "core/text/tokenizer.h"
 
 namespace kvasir::text {
@@ -20,14 +22,14 @@ struct AddedToken {
 };
 
 enum class JsonModel : uint8_t { kBpe, kUnigram };
-inline constexpr char kMergeSeparator = '\xFF';  ///< never in UTF-8, unlike the space
 
 struct TokenizerFile {
   JsonModel model = JsonModel::kBpe;
-  std::vector<std::string> tokens;    ///< by id; empty where the file names none
-  std::vector<double> scores;         ///< of a Unigram model, by id
-  std::vector<bool> only_added;       ///< by id: not in the model's vocabulary
-  std::vector<std::string> merges;    ///< "left" kMergeSeparator "right"
+  std::vector<std::string> tokens;  ///< by id; empty where the file names none
+  std::vector<double> scores;       ///< of a Unigram model, by id
+  std::vector<bool> only_added;     ///< by id: not in the model's vocabulary
+  std::vector<MergePair> merges;    ///< views of the JSON text, or of `unescaped`
+  std::deque<std::string> unescaped;
   std::string unknown;                ///< model.unk_token, or empty
   std::optional<int64_t> unknown_id;  ///< of a Unigram model
   bool fuse_unknown = false, byte_fallback = false, ignore_merges = false;
@@ -35,8 +37,8 @@ struct TokenizerFile {
   JsonNode normalizer, pre_tokenizer, post_processor, decoder;
 };
 
-/// Errors: kCorrupt (not JSON, ids doubled or outside the limits, a merge that is no pair), kUnsupported (another model
-/// type, a dropout or affixes of sub-words), kTooLarge.
+/// Borrows `json` as long as the merges are used. Errors: kCorrupt (not JSON, ids doubled or outside the limits, a
+/// merge that is no pair), kUnsupported (another model type, a dropout or affixes of sub-words), kTooLarge.
 Result<TokenizerFile> read_tokenizer_file(std::string_view json, const TokenizerLimits& limits);
 
 /// What tokenizer_config.json adds.

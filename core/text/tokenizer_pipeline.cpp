@@ -349,7 +349,6 @@ Result<std::unique_ptr<Tokenizer>> build_unigram(TokenizerParts parts, std::vect
 
 Result<std::unique_ptr<Tokenizer>> create_from_json(VocabularyData data, const TokenizerLimits& limits) {
   TokenizerFile file = KVASIR_TRY(read_tokenizer_file(data.tokenizer_json, limits));
-  data.tokenizer_json = {};
   TokenizerConfig config;
   if (!data.tokenizer_config_json.empty()) config = KVASIR_TRY(read_tokenizer_config(data.tokenizer_config_json));
   KVASIR_TRY(refuse_doubled_added(file.added));
@@ -375,7 +374,7 @@ Result<std::unique_ptr<Tokenizer>> create_from_json(VocabularyData data, const T
   if (file.model == JsonModel::kUnigram)
     return build_unigram(std::move(parts), std::move(file.scores), std::move(plan));
 
-  MergeTable merges = KVASIR_TRY(MergeTable::create(file.merges, parts.table, kMergeSeparator, kNames));
+  MergeTable merges = KVASIR_TRY(MergeTable::create(file.merges, parts.table, kNames));
   if (plan.byte_level) {
     if (plan.marks_spaces || plan.prepends)
       return unsupported("pre_tokenizer", "mixes ByteLevel and U+2581 for spaces");
