@@ -89,7 +89,8 @@ bool SpecialTokens::Finder::next(Match& match) {
       continue;
     }
     match.begin = token->strip_left ? skip_white_left(text, std::min(taken_, at), at) : at;
-    match.end = token->strip_right ? skip_white_right(text, end) : end;
+    if (token->strip_right && end >= white_end_) white_end_ = skip_white_right(text, end);
+    match.end = token->strip_right ? white_end_ : end;
     match.id = token->id;
     taken_ = match.end;
     return true;

@@ -53,6 +53,7 @@ class SpecialTokens {
     size_t run_ = 0;
     size_t search_ = 0;  ///< where the next token may begin
     size_t taken_ = 0;   ///< end of the last match
+    size_t white_end_ = 0;  ///< of the white space that the last token swallowed: it is measured once
   };
   bool empty() const noexcept { return tokens_.empty(); }
 

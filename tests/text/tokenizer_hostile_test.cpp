@@ -1,6 +1,8 @@
 // Linear time on any text (reliability.md V9). Nothing is measured: at these sizes a quadratic step takes minutes, and
 // the test's time limit says so. Each text must also come back whole.
 #include <catch2/catch.hpp>
+#include <ctime>
+#include <filesystem>
 #include <set>
 
 #include "core/text/pretokenizer.h"
@@ -62,7 +64,70 @@ void check_round_trip(const Tokenizer& tokenizer, size_t bytes) {
   }
 }
 
+double processor_seconds() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
+}
+
+double seconds_to_encode(const Tokenizer& tokenizer, const std::string& text) {
+  const double begin = processor_seconds();
+  REQUIRE(tokenizer.encode(text, {.parse_special = true}));
+  return processor_seconds() - begin;
+}
+
+/// Four times the text may cost up to eight times as much; a quadratic step would cost sixteen times.
+void check_growth(const Tokenizer& tokenizer, const std::vector<std::string>& more_units) {
+  std::vector<std::string> units{
+      "a", "A", " ", "\n", "\xCC\x81", "\xCC\x81\xCC\xA3", "1", ".", "\xE2\x98\x83", "\xE2\x96\x81", "a ", "a\xCC\x81"};
+  units.insert(units.end(), more_units.begin(), more_units.end());
+  constexpr size_t kSmall = 256 << 10, kLarge = 1 << 20;
+  constexpr double kTooShortToJudge = 0.02;
+  for (const std::string& unit : units) {
+    const std::string small = repeat(unit, kSmall), large = repeat(unit, kLarge);
+    bool good = false;
+    double first = 0, second = 0;
+    for (int attempt = 0; attempt < 4 && !good; ++attempt) {  // others may be at work on this core
+      second = seconds_to_encode(tokenizer, large);
+      if (second < kTooShortToJudge) good = true;
+      if (!good) first = seconds_to_encode(tokenizer, small);
+      if (!good) good = second < 8 * first;
+    }
+    INFO("unit " << unit << ": " << first << " s, then " << second << " s");
+    CHECK(good);
+  }
+}
+
 }  // namespace
+
+TEST_CASE("a megabyte of anything costs four times as much as a quarter, with every kind of tokenizer") {
+  const std::vector<std::string> units{"<|pla", "<|plain|>", "<|norm|>", "<L>",    "<R>",      " <L>",
+                                       "<R> ",  "<LR>",      " <LR> ",   "word",   "words ",   "Caf\xC3\x89",
+                                       " the",  "the",       "  \n",     "<0xE2>", "\n\n\n<R>"};
+  size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(fixture("tokenizers"))) {
+    const auto extension = entry.path().extension();
+    if (extension != ".json" && extension != ".model") continue;
+    INFO(entry.path());
+    const auto made = Tokenizer::create(read_any_vocabulary(entry.path()));
+    REQUIRE(made);
+    check_growth(**made, units);
+    ++files;
+  }
+  CHECK(files == 11);
+}
+
+TEST_CASE("added tokens that swallow white space are found in linear time") {
+  VocabularyData data;
+  data.tokenizer_json = R"({"added_tokens": [
+      {"id": 5, "content": "\n", "special": true, "lstrip": true, "rstrip": true, "normalized": false},
+      {"id": 6, "content": " x", "special": true, "lstrip": true, "single_word": true, "normalized": false}],
+    "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"},
+    "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "\u2581": 3, "\u2581ab": 4}, "merges": []}})";
+  const auto made = Tokenizer::create(std::move(data));
+  REQUIRE(made);
+  check_growth(**made, {" \n", "\n ", " x", "  x  ", "\n x"});
+}
 
 TEST_CASE("every pre-tokenizer cuts hostile text in linear time and loses nothing") {
   const auto texts = hostile_texts(100'000);
