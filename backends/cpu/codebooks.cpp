@@ -1,7 +1,6 @@
 #include "backends/cpu/codebooks.h"
 
 #include <array>
-#include <bit>
 #include <cstddef>
 
 #include "backends/iq_tables.h"
@@ -22,12 +21,6 @@ constexpr void spread(Word (&to)[Size], const std::array<uint16_t, Size>& grid, 
   }
 }
 
-constexpr uint64_t bytes_of_bits(unsigned eight) {
-  uint64_t bytes = 0;
-  for (unsigned j = 0; j < 8; ++j) bytes |= uint64_t{eight >> j & 1U} << (8 * j);
-  return bytes;
-}
-
 constexpr Codebooks make_codebooks() {
   Codebooks c{};
   spread(c.iq2_xxs, iq::kIq2xxsGrid, 2, iq::kIq2Levels, 64);
@@ -36,8 +29,6 @@ constexpr Codebooks make_codebooks() {
   spread(c.iq1, iq::kIq1Grid, 2, iq::kIq1Levels, 16, 8);
   spread(c.iq3_xxs, iq::kIq3xxsGrid, 3, iq::kIq3xxsLevels, 64);
   spread(c.iq3_s, iq::kIq3sGrid, 3, iq::kIq3sLevels, 16);
-  for (unsigned i = 0; i < 256; ++i) c.signs[i] = bytes_of_bits(i);
-  for (unsigned i = 0; i < 128; ++i) c.even_signs[i] = bytes_of_bits(i | static_cast<unsigned>(std::popcount(i) & 1) << 7U);
   return c;
 }
 

@@ -1,5 +1,4 @@
-// The grids of the IQ formats as the kernels look them up: 8 (IQ3: 4) bytes of q = zero + level at a time, and the bytes
-// whose sign is turned. Constant data, thread-safe. Included by ISA spines: plain arrays only.
+// The grids of the IQ formats as the kernels look them up: 8 (IQ3: 4) bytes of q = zero + level at a time. Constant data, thread-safe. Included by ISA spines: plain arrays only.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +10,6 @@ struct Codebooks {
   uint64_t iq1[2048];                               ///< 16 + 8 * level
   uint32_t iq3_xxs[256];                            ///< 64 + level
   uint32_t iq3_s[512];                              ///< 16 + level
-  uint64_t signs[256];                              ///< byte i is 1 where bit i is set
-  uint64_t even_signs[128];                         ///< the same for 7 bits and their parity
 };
 
 extern const Codebooks kCodebooks;

@@ -17,7 +17,7 @@ constexpr Piece kScale = {0, 0, 2, 1, 0, 0};  // one f16 for all 256 values
 constexpr std::array kIq1S = {kScale, Piece{2, 4, 4, 8, 32, 96}, Piece{34, 2, 2, 8, 96, 96}};
 constexpr std::array kIq1M = {Piece{48, 2, 2, 4, 32, 32}, Piece{0, 4, 4, 8, 160, 96}, Piece{32, 2, 2, 8, 224, 96}};
 constexpr std::array kIq2Xxs = {kScale, Piece{2, 8, 4, 8, 32, 128}, Piece{6, 8, 4, 8, 96, 128}};
-constexpr std::array kIq2Xs = {kScale, Piece{2, 8, 8, 8, 32, 144}, Piece{66, 1, 1, 8, 160, 144}};
+constexpr std::array kIq2Xs = {kScale, Piece{66, 1, 1, 8, 160, 144}};  // and its codes
 constexpr std::array kIq2S = {kScale, Piece{2, 4, 4, 8, 32, 160}, Piece{34, 4, 4, 8, 96, 160}, Piece{66, 1, 1, 8, 160, 160},
                               Piece{74, 1, 1, 8, 176, 160}};
 constexpr std::array kIq3Xxs = {kScale, Piece{2, 8, 8, 8, 32, 192}, Piece{66, 4, 4, 8, 160, 192}};
@@ -42,6 +42,21 @@ uint16_t iq1_m_scale(const uint8_t* file) noexcept {
   unsigned bits = 0;
   for (unsigned i = 0; i < 4; ++i) bits |= unsigned{file[49 + 2 * i]} >> 4U << (4 * i);
   return static_cast<uint16_t>(bits);
+}
+
+/// The codes of IQ2_XS, 9 bits and 7 signs each: low bytes, then signs and ninth bits, so that signs lie as in IQ2_XXS.
+void pack_iq2_xs_codes(const uint8_t* file, uint32_t row, uint8_t* packed) noexcept {
+  for (uint32_t b = 0; b < 8; ++b) {
+    std::array<uint8_t, 4> low{};
+    uint32_t rest = 0;
+    for (uint32_t l = 0; l < 4; ++l) {
+      const uint8_t* code = file + 2 + 8 * b + 2 * l;
+      low[l] = code[0];
+      rest |= uint32_t{code[1]} >> 1U << (7 * l) | (code[1] & 1U) << (28 + l);
+    }
+    std::memcpy(packed + 32 + 144 * b + 4 * row, low.data(), 4);
+    std::memcpy(packed + 96 + 144 * b + 4 * row, &rest, 4);
+  }
 }
 
 /// Digit `n` (the first is the most significant of five) of a base-3 fraction.
@@ -81,6 +96,7 @@ void pack_codebook_row(Format format, const uint8_t* file, uint32_t row, uint8_t
       std::memcpy(packed + piece.to + piece.to_step * i + piece.bytes * row, file + piece.from + piece.from_step * i, piece.bytes);
     }
   }
+  if (format == Format::kIQ2_XS) pack_iq2_xs_codes(file, row, packed);
   if (format == Format::kIQ1_M) {
     const uint16_t scale = iq1_m_scale(file);
     std::memcpy(packed + 2 * row, &scale, 2);

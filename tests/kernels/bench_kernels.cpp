@@ -1,5 +1,6 @@
 // Speed of the CPU kernels through the ops that models use (not a test): GEMM in GOP/s, GEMV in GB/s of packed weights,
-// attention in us per step. Usage: bench_kernels [variant] [threads] [what...]; what: gemm gemv small attn tiny.
+// attention in us per step. Usage: bench_kernels [variant] [threads] [what...]; what: gemm gemv small attn tiny, and
+// names of tensor types (Q4_K), if only these are wanted.
 // Each figure is the best of many runs: neighbours only ever make it worse.
 #include <algorithm>
 #include <cstdio>
@@ -20,6 +21,7 @@ namespace {
 
 /// One thread is timed by the CPU time it got, so that a busy machine does not show; more by the clock on the wall.
 bool g_cpu_time = false;
+std::vector<TensorType> g_types;
 
 double now() {
   timespec t{};
@@ -65,7 +67,7 @@ double time_linear(Lab& lab, const std::vector<const Weight*>& weights, uint32_t
 
 void gemm(Lab& lab, uint32_t rows, const char* title) {
   std::printf("%s, %u rows:\n", title, rows);
-  for (const TensorType type : kPackedTypes) {
+  for (const TensorType type : g_types) {
     for (const auto& [m, k] : {std::pair{2048U, 2048U}, std::pair{5632U, 2048U}, std::pair{576U, 1536U}}) {
       if (k % tensor_type_info(type)->block_values != 0) continue;
       const Weight& w = lab.weight(type, m, k, 1);
@@ -77,7 +79,7 @@ void gemm(Lab& lab, uint32_t rows, const char* title) {
 
 void gemv(Lab& lab) {
   std::printf("GEMV over 300 MB and more of weights:\n");
-  for (const TensorType type : kPackedTypes) {
+  for (const TensorType type : g_types) {
     const uint32_t m = 5632;
     const uint32_t k = 2048;
     std::vector<const Weight*> weights;
@@ -142,11 +144,16 @@ int main(int argc, char** argv) {
       }
     }
   }
+  for (int i = 3; i < argc; ++i) {
+    if (const auto type = tensor_type_by_name(argv[i])) g_types.push_back(*type);
+  }
+  const bool everything = argc <= 3 + static_cast<int>(g_types.size());
+  if (g_types.empty()) g_types = kPackedTypes;
   auto wants = [&](const char* what) {
     for (int i = 3; i < argc; ++i) {
       if (std::strcmp(argv[i], what) == 0) return true;
     }
-    return argc <= 3;
+    return everything;
   };
   Lab lab(open_cpu(variant, threads));
   g_cpu_time = lab.backend().info().threads == 1;

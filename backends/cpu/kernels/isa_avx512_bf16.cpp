@@ -1,10 +1,12 @@
 // Spine: products of bf16 weights; everything else comes from the avx512_vnni table.
 #define KVASIR_ISA avx512_bf16
 #define KVASIR_KERNEL_VNNI 1
+#include "backends/cpu/codebooks.h"
 #include "backends/cpu/kernel_table.h"
 #include "backends/cpu/kernels/vec_avx512.h"
 // the kernels, written on the vector types
 #include "backends/cpu/kernels/formats.inl.h"
+#include "backends/cpu/kernels/formats_codebook.inl.h"
 #include "backends/cpu/kernels/linear_int.inl.h"
 #include "backends/cpu/kernels/linear_bf16.inl.h"
 

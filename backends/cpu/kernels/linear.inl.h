@@ -37,11 +37,11 @@ constexpr FormatKernels kFormatKernels[kFormatCount] = {
     {linear_int_looked_up<IQ2_S>, linear_int_as_float<IQ2_S>, decode_row_int<IQ2_S>},
     {linear_int_looked_up<IQ3_XXS>, linear_int_as_float<IQ3_XXS>, decode_row_int<IQ3_XXS>},
     {linear_int_looked_up<IQ3_S>, linear_int_as_float<IQ3_S>, decode_row_int<IQ3_S>},
-    {linear_int_looked_up<TQ1_0>, linear_int_as_float<TQ1_0>, decode_row_int<TQ1_0>},
-    {linear_int_looked_up<TQ2_0>, linear_int_as_float<TQ2_0>, decode_row_int<TQ2_0>},
-    {linear_int_looked_up<NVFP4>, linear_int_as_float<NVFP4>, decode_row_int<NVFP4>},
-    {linear_int_looked_up<Q1_0>, linear_int_as_float<Q1_0>, decode_row_int<Q1_0>},
-    {linear_int_looked_up<Q2_0>, linear_int_as_float<Q2_0>, decode_row_int<Q2_0>},
+    {linear_int_unpacked<TQ1_0>, linear_int_as_float<TQ1_0>, decode_row_int<TQ1_0>},
+    {linear_int_unpacked<TQ2_0>, linear_int_as_float<TQ2_0>, decode_row_int<TQ2_0>},
+    {linear_int_unpacked<NVFP4>, linear_int_as_float<NVFP4>, decode_row_int<NVFP4>},
+    {linear_int_unpacked<Q1_0>, linear_int_as_float<Q1_0>, decode_row_int<Q1_0>},
+    {linear_int_unpacked<Q2_0>, linear_int_as_float<Q2_0>, decode_row_int<Q2_0>},
 };
 
 void linear(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin, uint32_t tile_end) {

@@ -53,6 +53,18 @@ KV_INLINE void add_block(const LQ* q, LF dw, LF mw, const int8_t* a, const float
   }
 }
 
+/// 32 values of k: q of the 16 rows' part times the tile.
+template <class W, int Columns>
+KV_INLINE void dot_32(const uint8_t* panel, uint32_t b, uint32_t part, const LQ* q, const int8_t* a, const float* aux, LF* acc) {
+  if constexpr (W::kHalves) {
+    add_block<W, Columns, 4>(q, W::scale(panel, 2 * b, part), W::min(panel, 2 * b, part), a, aux, aux + Columns, acc);
+    add_block<W, Columns, 4>(q + 4, W::scale(panel, 2 * b + 1, part), W::min(panel, 2 * b + 1, part),
+                             a + 16 * Columns, aux, aux + 2 * Columns, acc);
+  } else {
+    add_block<W, Columns, 8>(q, W::scale(panel, b, part), W::min(panel, b, part), a, aux, aux + Columns, acc);
+  }
+}
+
 template <class W, int Columns>
 KV_INLINE void dot_panel(const uint8_t* panel, uint32_t k, uint32_t part, const int8_t* a, const float* aux, LF* acc) {
   constexpr int kAuxFloats = Columns * (W::kHalves ? 3 : 2);
@@ -63,13 +75,7 @@ KV_INLINE void dot_panel(const uint8_t* panel, uint32_t k, uint32_t part, const 
     for (uint32_t b = 0; b < W::kBlocks; ++b, a += 32 * Columns, aux += kAuxFloats) {
       LQ q[8];
       W::quants(panel, b, part, q);
-      if constexpr (W::kHalves) {
-        add_block<W, Columns, 4>(q, W::scale(panel, 2 * b, part), W::min(panel, 2 * b, part), a, aux, aux + Columns, acc);
-        add_block<W, Columns, 4>(q + 4, W::scale(panel, 2 * b + 1, part), W::min(panel, 2 * b + 1, part),
-                                 a + 16 * Columns, aux, aux + 2 * Columns, acc);
-      } else {
-        add_block<W, Columns, 8>(q, W::scale(panel, b, part), W::min(panel, b, part), a, aux, aux + Columns, acc);
-      }
+      dot_32<W, Columns>(panel, b, part, q, a, aux, acc);
     }
   }
 }
@@ -100,25 +106,49 @@ KV_INLINE void int_tile_of(uint32_t columns, const LinearArgs& args, const uint8
   int_tile<W, Max>(args, panel, row, column);
 }
 
+/// One 32-block of an expanded panel.
+template <class W>
+KV_INLINE void store_expanded(const uint8_t* panel, uint32_t b, uint32_t part, const LQ* q, uint8_t* out) {
+  constexpr uint32_t kScales = W::kHalves ? 2 : 1;
+  KV_UNROLL
+  for (uint32_t v = 0; v < 8; ++v) lq_store(out + 64 * v + 4 * kLanes * part, q[v]);
+  float* floats = reinterpret_cast<float*>(out + 512) + kLanes * part;
+  for (uint32_t s = 0; s < kScales; ++s) {
+    lf_store(floats + 16 * s, W::scale(panel, kScales * b + s, part));
+    if constexpr (W::kMin) lf_store(floats + 16 * (kScales + s), W::min(panel, kScales * b + s, part));
+  }
+}
+
 /// Unpacks a whole panel into 8-bit quants and f32 scales: once per panel for all tiles of a call.
 template <class W>
 __attribute__((noinline)) void expand_panel(const uint8_t* panel, uint32_t k, uint8_t* out) {
-  using E = ExpandedOf<W>;
-  constexpr uint32_t kScales = W::kHalves ? 2 : 1;
   KV_NO_UNROLL
   for (uint32_t p = 0; p < k / (32 * W::kBlocks); ++p, panel += W::kBytes) {
     KV_NO_UNROLL
-    for (uint32_t b = 0; b < W::kBlocks; ++b, out += E::kBytes) {
+    for (uint32_t b = 0; b < W::kBlocks; ++b, out += ExpandedOf<W>::kBytes) {
       for (uint32_t part = 0; part < kParts; ++part) {
         LQ q[8];
         W::quants(panel, b, part, q);
-        KV_UNROLL
-        for (uint32_t v = 0; v < 8; ++v) lq_store(out + 64 * v + 4 * kLanes * part, q[v]);
-        float* floats = reinterpret_cast<float*>(out + 512) + kLanes * part;
-        for (uint32_t s = 0; s < kScales; ++s) {
-          lf_store(floats + 16 * s, W::scale(panel, kScales * b + s, part));
-          if constexpr (W::kMin) lf_store(floats + 16 * (kScales + s), W::min(panel, kScales * b + s, part));
-        }
+        store_expanded<W>(panel, b, part, q, out);
+      }
+    }
+  }
+}
+
+/// The same for codebooks: all lookups of a packed block come first.
+template <class W>
+__attribute__((noinline)) void look_up_panel(const uint8_t* panel, uint32_t k, uint8_t* out) {
+  alignas(64) Eights eights[W::kBlocks];
+  KV_NO_UNROLL
+  for (uint32_t p = 0; p < k / (32 * W::kBlocks); ++p, panel += W::kBytes) {
+    KV_NO_UNROLL
+    for (uint32_t b = 0; b < W::kBlocks; ++b) W::look_up(panel, b, eights[b]);
+    KV_NO_UNROLL
+    for (uint32_t b = 0; b < W::kBlocks; ++b, out += ExpandedOf<W>::kBytes) {
+      for (uint32_t part = 0; part < kParts; ++part) {
+        LQ q[8];
+        finish_lookup<W>(panel, b, part, eights[b], q);
+        store_expanded<W>(panel, b, part, q, out);
       }
     }
   }
@@ -137,12 +167,12 @@ void linear_int_direct(const LinearArgs& args, uint32_t panel_begin, uint32_t pa
   }
 }
 
-/// Every tile from a copy of the panel that is expanded once.
-template <class W>
+/// Every tile from a copy of the panel that is made once.
+template <class W, void (*Copy)(const uint8_t*, uint32_t, uint8_t*)>
 void linear_int_copied(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin,
                        uint32_t tile_end) {
   for (uint32_t p = panel_begin; p < panel_end; ++p) {
-    expand_panel<W>(args.panels + p * args.panel_bytes, args.k, args.scratch);
+    Copy(args.panels + p * args.panel_bytes, args.k, args.scratch);
     for (uint32_t t = tile_begin; t < tile_end; ++t) {
       const TileSpan span = tile_span(args.columns, args.tiles, t);
       int_tile_of<ExpandedOf<W>, kTileColumns>(span.count, args, args.scratch, p * kPanelRows, span.first);
@@ -155,15 +185,50 @@ template <class W>
 void linear_int_expanded(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin,
                          uint32_t tile_end) {
   if (args.tiles == 1) return linear_int_direct<W>(args, panel_begin, panel_end, tile_begin, tile_end);
-  linear_int_copied<W>(args, panel_begin, panel_end, tile_begin, tile_end);
+  linear_int_copied<W, expand_panel<W>>(args, panel_begin, panel_end, tile_begin, tile_end);
 }
 
-/// Formats that take many: only one column straight from the panel. (Also keeps their code small.)
+/// Those that take many, and rare ones: only one column straight from the panel, which also keeps their code small.
+template <class W>
+void linear_int_unpacked(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin,
+                         uint32_t tile_end) {
+  if (args.columns != 1) return linear_int_copied<W, expand_panel<W>>(args, panel_begin, panel_end, tile_begin, tile_end);
+  for (uint32_t p = panel_begin; p < panel_end; ++p) int_tile<W, 1>(args, args.panels + p * args.panel_bytes, p * kPanelRows, 0);
+}
+
+/// A panel of a codebook format times one column: all lookups of a packed block, then its products.
+template <class W>
+__attribute__((noinline)) void looked_up_column(const LinearArgs& args, const uint8_t* panel, uint32_t row) {
+  constexpr uint32_t kAuxFloats = W::kHalves ? 3 : 2;
+  const int8_t* a = args.q;
+  const float* aux = args.aux;
+  alignas(64) Eights eights[W::kBlocks];
+  LF acc[kParts];
+  for (uint32_t part = 0; part < kParts; ++part) acc[part] = lf_zero();
+  KV_NO_UNROLL
+  for (uint32_t p = 0; p < args.k / (32 * W::kBlocks); ++p, panel += W::kBytes) {
+    KV_NO_UNROLL
+    for (uint32_t b = 0; b < W::kBlocks; ++b) W::look_up(panel, b, eights[b]);
+    KV_NO_UNROLL
+    for (uint32_t b = 0; b < W::kBlocks; ++b, a += 32, aux += kAuxFloats) {
+      KV_UNROLL
+      for (uint32_t part = 0; part < kParts; ++part) {
+        LQ q[8];
+        finish_lookup<W>(panel, b, part, eights[b], q);
+        dot_32<W, 1>(panel, b, part, q, a, aux, acc + part);
+      }
+    }
+  }
+  alignas(64) float sums[kPanelRows];
+  for (uint32_t part = 0; part < kParts; ++part) lf_store(sums + kLanes * part, acc[part]);
+  store_tile(args, sums, row, 0, 1);
+}
+
 template <class W>
 void linear_int_looked_up(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin,
                           uint32_t tile_end) {
-  if (args.columns != 1) return linear_int_copied<W>(args, panel_begin, panel_end, tile_begin, tile_end);
-  for (uint32_t p = panel_begin; p < panel_end; ++p) int_tile<W, 1>(args, args.panels + p * args.panel_bytes, p * kPanelRows, 0);
+  if (args.columns != 1) return linear_int_copied<W, look_up_panel<W>>(args, panel_begin, panel_end, tile_begin, tile_end);
+  for (uint32_t p = panel_begin; p < panel_end; ++p) looked_up_column<W>(args, args.panels + p * args.panel_bytes, p * kPanelRows);
 }
 
 }  // namespace

@@ -175,6 +175,25 @@ KV_INLINE void lq_split(const uint64_t* pairs, LQ& first, LQ& second) {
   first = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88)), 0xD8);
   second = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xDD)), 0xD8);
 }
+/// Lanes of four times 7 sign bits as four bytes: the eighth sign makes the number of set ones even.
+KV_INLINE LQ lq_even_signs(LQ x) {
+  const auto field = [x](int mask, int n) __attribute__((always_inline)) { return _mm256_slli_epi32(_mm256_and_si256(x, _mm256_set1_epi32(mask)), n); };
+  const LQ seven = _mm256_or_si256(_mm256_or_si256(field(0x7F, 0), field(0x3F80, 1)), _mm256_or_si256(field(0x1FC000, 2), field(0xFE00000, 3)));
+  LQ odd = _mm256_xor_si256(seven, _mm256_and_si256(_mm256_srli_epi32(seven, 4), _mm256_set1_epi8(15)));
+  odd = _mm256_xor_si256(odd, _mm256_srli_epi32(odd, 2));
+  odd = _mm256_xor_si256(odd, _mm256_srli_epi32(odd, 1));
+  return lq_or_and(seven, _mm256_slli_epi32(odd, 7), _mm256_set1_epi8(-128));
+}
+/// Bytes of vector `V` (of 8: bits 4 V to 4 V + 3 of each lane of `signs`) become zero - level where their bit is set.
+template <int V>
+KV_INLINE void lq_negate(LQ& q, LQ signs, LQ twice_zero) {
+  constexpr int kByte = V / 2 * 0x01010101;
+  const LQ bytes = _mm256_shuffle_epi8(signs, _mm256_setr_epi32(kByte, 0x04040404 + kByte, 0x08080808 + kByte, 0x0C0C0C0C + kByte,
+                                                                kByte, 0x04040404 + kByte, 0x08080808 + kByte, 0x0C0C0C0C + kByte));
+  const LQ bits = _mm256_set1_epi32(V % 2 == 0 ? 0x08040201 : static_cast<int>(0x80402010U));
+  const LQ set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bits), bits);
+  q = _mm256_blendv_epi8(q, _mm256_sub_epi8(twice_zero, q), set);
+}
 /// Bytes that are base-3 fractions: the first digit, floor(3 x / 256), and 3 x modulo 256, which begins with the next.
 KV_INLINE LQ lq_first_digit(LQ x) {
   const LQ one = _mm256_cmpeq_epi8(_mm256_max_epu8(x, _mm256_set1_epi8(86)), x);  // -1 where at least 1

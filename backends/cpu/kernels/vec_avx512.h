@@ -139,6 +139,23 @@ KV_INLINE void lq_split(const uint64_t* pairs, LQ& first, LQ& second) {
   first = _mm512_permutex2var_epi32(a, even, b);
   second = _mm512_permutex2var_epi32(a, _mm512_or_si512(even, _mm512_set1_epi32(1)), b);
 }
+/// Lanes of four times 7 sign bits as four bytes: the eighth sign makes the number of set ones even.
+KV_INLINE LQ lq_even_signs(LQ x) {
+  const auto field = [x](int mask, unsigned n) __attribute__((always_inline)) { return _mm512_slli_epi32(_mm512_and_si512(x, _mm512_set1_epi32(mask)), n); };
+  const LQ seven = _mm512_or_si512(_mm512_or_si512(field(0x7F, 0), field(0x3F80, 1)), _mm512_or_si512(field(0x1FC000, 2), field(0xFE00000, 3)));
+  LQ odd = _mm512_xor_si512(seven, _mm512_and_si512(_mm512_srli_epi32(seven, 4), _mm512_set1_epi8(15)));
+  odd = _mm512_xor_si512(odd, _mm512_srli_epi32(odd, 2));
+  odd = _mm512_xor_si512(odd, _mm512_srli_epi32(odd, 1));
+  return lq_or_and(seven, _mm512_slli_epi32(odd, 7), _mm512_set1_epi8(-128));
+}
+/// Bytes of vector `V` (of 8: bits 4 V to 4 V + 3 of each lane of `signs`) become zero - level where their bit is set.
+template <int V>
+KV_INLINE void lq_negate(LQ& q, LQ signs, LQ twice_zero) {
+  const LQ bytes = _mm512_shuffle_epi8(signs, _mm512_set4_epi32(0x0C0C0C0C + V / 2 * 0x01010101, 0x08080808 + V / 2 * 0x01010101,
+                                                                0x04040404 + V / 2 * 0x01010101, V / 2 * 0x01010101));
+  const __mmask64 set = _mm512_test_epi8_mask(bytes, _mm512_set1_epi32(V % 2 == 0 ? 0x08040201 : static_cast<int>(0x80402010U)));
+  q = _mm512_mask_sub_epi8(q, set, twice_zero, q);
+}
 /// Bytes that are base-3 fractions: the first digit, floor(3 x / 256), and 3 x modulo 256, which begins with the next.
 KV_INLINE LQ lq_first_digit(LQ x) {
   const LQ one = _mm512_set1_epi8(1);

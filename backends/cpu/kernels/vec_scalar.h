@@ -214,6 +214,25 @@ KV_INLINE void lq_split(const uint64_t* pairs, LQ& first, LQ& second) {
   __builtin_memcpy(&first, groups[0], sizeof(first));
   __builtin_memcpy(&second, groups[1], sizeof(second));
 }
+/// Lanes of four times 7 sign bits as four bytes: the eighth sign makes the number of set ones even.
+KV_INLINE LQ lq_even_signs(LQ x) {
+  for (uint32_t lane = 0; lane < 16; ++lane) {
+    uint32_t signs;
+    __builtin_memcpy(&signs, reinterpret_cast<const uint8_t*>(&x) + 4 * lane, 4);
+    for (uint32_t l = 0; l < 4; ++l) {
+      const uint32_t seven = signs >> (7 * l) & 127U;
+      x[4 * lane + l] = static_cast<uint8_t>(seven | (__builtin_parity(seven) != 0 ? 128U : 0U));
+    }
+  }
+  return x;
+}
+/// Bytes of vector `V` (of 8: bits 4 V to 4 V + 3 of each lane of `signs`) become zero - level where their bit is set.
+template <uint32_t V>
+KV_INLINE void lq_negate(LQ& q, LQ signs, LQ twice_zero) {
+  for (uint32_t i = 0; i < 64; ++i) {
+    if ((signs[i / 4 * 4 + V / 2] >> (4 * (V % 2) + i % 4) & 1U) != 0) q[i] = static_cast<uint8_t>(twice_zero[i] - q[i]);
+  }
+}
 /// Bytes that are base-3 fractions: the first digit, floor(3 x / 256), and 3 x modulo 256, which begins with the next.
 KV_INLINE LQ lq_first_digit(LQ x) {
   LQ digit{};
