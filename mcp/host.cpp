@@ -154,9 +154,12 @@ rpc::Service& Host::json_rpc_service() {
   return parts_->json_rpc;
 }
 
-void Host::preload(std::function<void(Result<void>)> done) {
+size_t Host::pending_calls() const {
+  return parts_->calls.pending();
+}
+
+void Host::preload(EngineKey engine, std::function<void(Result<void>)> done) {
   Parts& p = *parts_;
-  EngineKey engine = p.options.default_engine;
   if (p.options.resolve_model) {
     auto path = p.options.resolve_model(engine.model);
     if (!path) return done(Failure(path.error()));

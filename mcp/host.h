@@ -56,8 +56,11 @@ class Host {
   rpc::Service& mcp_service();
   rpc::Service& json_rpc_service();
 
-  /// Loads the default model now (--preload). `done` runs on the io thread. Call after attach().
-  void preload(std::function<void(Result<void>)> done);
+  /// Loads a model now (--preload). `done` runs on the io thread. Call after attach().
+  void preload(EngineKey engine, std::function<void(Result<void>)> done);
+
+  /// Calls that the engine has not answered. io thread.
+  size_t pending_calls() const;
 
   /// Answers what is in flight (cancelled), stops the engine. Idempotent; call after Server::run() returned.
   void shutdown();

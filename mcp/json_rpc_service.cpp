@@ -49,8 +49,8 @@ JsonRpcService::JsonRpcService(const CallServices& services, const ToolSet& tool
                                          rpc::Responder reply) { run(tool, info, params, id, std::move(reply)); });
 }
 
-std::unique_ptr<rpc::ConnectionState> JsonRpcService::connect(const rpc::CallInfo&) {
-  return std::make_unique<Connection>(default_engine_);
+std::unique_ptr<rpc::ConnectionState> JsonRpcService::connect(const rpc::CallInfo& info) {
+  return make_connection(info, default_engine_);
 }
 
 void JsonRpcService::call(rpc::Request request, const rpc::CallInfo& info, rpc::Responder reply) {

@@ -38,8 +38,8 @@ rpc::Service::Rules McpServer::rules() const {
   return {.mcp_ids = true, .answer_cancelled = false, .dollar_cancel = false};
 }
 
-std::unique_ptr<rpc::ConnectionState> McpServer::connect(const rpc::CallInfo&) {
-  return std::make_unique<Connection>(default_engine_);
+std::unique_ptr<rpc::ConnectionState> McpServer::connect(const rpc::CallInfo& info) {
+  return make_connection(info, default_engine_);
 }
 
 bool McpServer::accepts_batch(const Json& array, const rpc::CallInfo& info) {

@@ -30,6 +30,7 @@ struct CallInfo {
   std::string principal;              ///< "local" on stdio and tokenless loopback; else a hash of the token
   const HttpHeaders* headers = nullptr;  ///< HTTP only
   ConnectionState* connection = nullptr;
+  const Json* greeting = nullptr;        ///< what a local front end said of itself and its options, else null
   bool in_batch = false;
 };
 

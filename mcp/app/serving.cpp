@@ -59,7 +59,7 @@ Serving::~Serving() {
 
 Result<void> Serving::run() {
   if (context_.options.enabled("preload")) {
-    host_->preload([](Result<void> loaded) {
+    host_->preload(KVASIR_TRY(engine_key(context_.options)), [](Result<void> loaded) {
       if (!loaded) log::error("preload: " + loaded.error().message);
     });
   }

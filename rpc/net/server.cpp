@@ -6,6 +6,7 @@
 
 #include "core/base/log.h"
 #include "rpc/net/listener.h"
+#include "rpc/net/local_listener.h"
 #include "rpc/net/rpc_post.h"
 #include "rpc/net/server_context.h"
 #include "rpc/net/stdio_channel.h"
@@ -19,7 +20,7 @@ constexpr std::chrono::milliseconds kCountEvery{100};
 
 class ServerImpl final : public Server {
  public:
-  explicit ServerImpl(const Limits& limits) : listener_((context_.group->limits = limits, context_)) {
+  explicit ServerImpl(const Limits& limits) : listener_((context_.group->limits = limits, context_)), local_(context_) {
     context_.group->after = [this](std::chrono::milliseconds delay, UniqueFunction<void()> task) {
       context_.reactor.after(delay, std::move(task));
     };
@@ -51,6 +52,9 @@ class ServerImpl final : public Server {
     });
   }
 
+  void serve_local(int listening_fd, LocalGate gate) override { local_.open(listening_fd, std::move(gate)); }
+  size_t local_connections() const override { return local_.connections(); }
+
   void post(UniqueFunction<void()> task) override { context_.reactor.post(std::move(task)); }
   void after(std::chrono::milliseconds delay, UniqueFunction<void()> task) override {
     context_.reactor.after(delay, std::move(task));
@@ -81,7 +85,9 @@ class ServerImpl final : public Server {
     if (std::exchange(context_.stopping, true)) return;
     deadline_ = context_.group->clock.now() + kDrainTime;
     listener_.stop_accepting();
+    local_.stop_accepting();
     listener_.shutdown();
+    local_.shutdown();
     const std::vector<Peer*> peers(context_.group->members.begin(), context_.group->members.end());
     for (Peer* peer : peers) {
       if (context_.group->members.contains(peer)) peer->cancel_all(CancelCause::kShutdown);
@@ -92,21 +98,23 @@ class ServerImpl final : public Server {
 
   /// Ends the loop when every connection is gone, or the time for that is over.
   void drain() {
-    const bool quiet = listener_.connections() == 0 && (!stdio_ || stdio_over_);
+    const bool quiet = listener_.connections() + local_.connections() == 0 && (!stdio_ || stdio_over_);
     if (!quiet && context_.group->clock.now() < deadline_) return after(kDrainPoll, [this] { drain(); });
     listener_.abort_all();
+    local_.abort_all();
     post([this] { context_.reactor.stop(); });  // behind the endings that abort_all() posted
   }
 
   /// Keeps the numbers of stats(), which other threads read.
   void count() {
-    connections_ = listener_.connections() + (stdio_ && !stdio_over_ ? 1 : 0);
-    outbox_bytes_ = listener_.buffered_bytes() + (stdio_ ? stdio_->buffered_bytes() : 0);
+    connections_ = listener_.connections() + local_.connections() + (stdio_ && !stdio_over_ ? 1 : 0);
+    outbox_bytes_ = listener_.buffered_bytes() + local_.buffered_bytes() + (stdio_ ? stdio_->buffered_bytes() : 0);
     after(kCountEvery, [this] { count(); });
   }
 
   ServerContext context_;
   Listener listener_;
+  LocalListener local_;
   std::unique_ptr<StdioChannel> stdio_;
   bool stdio_over_ = false;
   TimePoint deadline_{};

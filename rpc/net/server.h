@@ -1,9 +1,11 @@
-// The one listener (HTTP, SSE, WebSocket on one port) and the stdio connection, on one io thread that the caller runs.
+// The one listener (HTTP, SSE, WebSocket on one port), the stdio connection and the socket of local front ends, on one io
+// thread that the caller runs.
 // Knows Services, not models. run() is the io loop; everything but post() and stop() belongs to it.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,6 +29,14 @@ struct ListenOptions {
 /// Framing of a stdio connection.
 enum class Framing : uint8_t { kLines, kDetect /* newline or LSP Content-Length, told apart by the first bytes */ };
 
+/// What a local front end is told after its greeting, and who serves it from then on.
+struct LocalWelcome {
+  Service* service = nullptr;  ///< null: refused, the connection ends after `reply`
+  Json reply;
+};
+/// `greeting` is checked JSON of whatever content. io thread.
+using LocalGate = std::function<LocalWelcome(const Json& greeting)>;
+
 class Server {
  public:
   virtual ~Server() = default;
@@ -43,6 +53,12 @@ class Server {
   /// Serves one connection on file descriptors (stdin may be a file or /dev/null: a blocking reader thread with a
   /// length cap is used). End of input cancels what is in flight and stops the loop.
   virtual void serve_stdio(int in_fd, int out_fd, Framing framing, Service& service) = 0;
+
+  /// Serves the front ends of this user (others are turned away by uid) on a listening UNIX socket, which it takes over.
+  /// Messages both ways are framed by Content-Length; the first ones are greeting and reply.
+  virtual void serve_local(int listening_fd, LocalGate gate) = 0;
+  /// Front ends connected now. io thread.
+  virtual size_t local_connections() const = 0;
 
   virtual void post(UniqueFunction<void()> task) = 0;  ///< from any thread: run on the io thread
   virtual void after(std::chrono::milliseconds delay, UniqueFunction<void()> task) = 0;

@@ -69,7 +69,37 @@ def kvasir(*arguments, stdin=b"", timeout=120, env=None, **popen):
 
 
 def with_model(command, *more):
-    return [BIN, command, "--model", model_path(), "--data-dir", data_dir(), *more]
+    """One process: nothing of a test goes on after it. test_host.py and the SDK clients share a host."""
+    private = ["--private"] if command in ("mcp", "rpc") else []
+    return [BIN, command, "--model", model_path(), "--data-dir", data_dir(), *private, *more]
+
+
+class HostFolder:
+    """A data folder of its own for front ends that share a host, which ends with this object."""
+
+    def __init__(self, idle_ms=60_000):
+        self.folder = tempfile.TemporaryDirectory(prefix="kvasir-host-")
+        self.path = self.folder.name
+        self.environment = clean_environment(KVASIR_HOST_IDLE_MS=str(idle_ms))
+
+    def command(self, name, *more, program=BIN, model=None):
+        return [program, name, "--model", model or model_path(), "--data-dir", self.path, *more]
+
+    def talk(self, name, *more, **options):
+        return Conversation(self.command(name, *more, **options), env=self.environment)
+
+    def pid(self):
+        """Of the host, or None."""
+        words = kvasir("host", "--status", "--data-dir", self.path).stdout.split()
+        return int(words[-1]) if words[0] == "running," else None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        stopped = kvasir("host", "--stop", "--data-dir", self.path)
+        self.folder.cleanup()
+        assert stopped.returncode == 0, stopped.stderr
 
 
 class Conversation:

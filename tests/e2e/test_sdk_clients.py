@@ -37,9 +37,10 @@ class Node(unittest.TestCase):
 
     @needs_client("node/node_modules/@modelcontextprotocol/client")
     def test_client_2_over_stdio(self):
-        for mode, version in (("legacy", "2025-11-25"), ("auto", "2026-07-28"), ("pin", "2026-07-28")):
-            with self.subTest(mode):
-                check(self, self.visit("client2.mjs", mode, "stdio", *with_model("mcp")), version)
+        with HostFolder() as host:
+            for mode, version in (("legacy", "2025-11-25"), ("auto", "2026-07-28"), ("pin", "2026-07-28")):
+                with self.subTest(mode):
+                    check(self, self.visit("client2.mjs", mode, "stdio", *host.command("mcp")), version)
 
     @needs_client("node/node_modules/@modelcontextprotocol/client")
     def test_client_2_over_http(self):
@@ -67,10 +68,10 @@ class Python(unittest.TestCase):
 
     @needs_client("mcp2/bin/python")
     def test_mcp_2_over_stdio_and_http(self):
-        with Server() as server:
+        with HostFolder() as host, Server() as server:
             for mode, version in (("auto", "2026-07-28"), ("legacy", "2025-11-25"), ("2026-07-28", "2026-07-28")):
                 with self.subTest(mode):
-                    check(self, self.visit(2, mode, "stdio", *with_model("mcp")), version)
+                    check(self, self.visit(2, mode, "stdio", *host.command("mcp")), version)
                     check(self, self.visit(2, mode, "http", server.url + "/mcp"), version)
 
     @needs_client("mcp1/bin/python")

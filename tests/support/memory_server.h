@@ -71,6 +71,8 @@ class MemoryServer final : public rpc::Server {
   void route_websocket(std::string path, std::string subprotocol, rpc::Service& service) override;
   Result<uint16_t> listen(const rpc::ListenOptions&) override { return Failure(Code::kUnsupported, "memory only"); }
   void serve_stdio(int, int, rpc::Framing, rpc::Service&) override {}
+  void serve_local(int, rpc::LocalGate) override {}
+  size_t local_connections() const override { return 0; }
   void post(UniqueFunction<void()> task) override { after(std::chrono::milliseconds(0), std::move(task)); }
   void after(std::chrono::milliseconds delay, UniqueFunction<void()> task) override;
   void run() override { settle(); }

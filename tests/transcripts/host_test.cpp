@@ -73,14 +73,14 @@ TEST_CASE("a model that is not there is told to the caller, with the resolver's 
   CHECK(f.server.request(get("/livez"))->status == 200);
 
   Result<void> preloaded;
-  f.host->preload([&](Result<void> result) { preloaded = std::move(result); });
+  f.host->preload(EngineKey{}, [&](Result<void> result) { preloaded = std::move(result); });
   CHECK(preloaded.error().code == Code::kNotFound);
 }
 
 TEST_CASE("preload loads the default model and says when") {
   HostFixture f({.load_time = milliseconds(500)});
   bool done = false;
-  f.host->preload([&](Result<void> result) { done = result.has_value(); });
+  f.host->preload(EngineKey{}, [&](Result<void> result) { done = result.has_value(); });
   f.server.advance(milliseconds(400));
   CHECK_FALSE(done);
   f.server.advance(milliseconds(200));
@@ -139,7 +139,7 @@ TEST_CASE("a client that vanishes frees its slot") {
 TEST_CASE("a call that nobody watches is limited even if its tool knows no time") {
   bool loaded = false;  // outlives the host: the load ends, cancelled, when that goes
   HostFixture f({.load_time = milliseconds(200'000)});
-  f.host->preload([&](Result<void>) { loaded = true; });
+  f.host->preload(EngineKey{}, [&](Result<void>) { loaded = true; });
   const auto connection = f.server.connect(f.host->mcp_service());
   connection->receive(
       R"({"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"generate_text","arguments":{"prompt":"hi"}}})");

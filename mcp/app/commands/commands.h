@@ -9,6 +9,7 @@ namespace kvasir::app {
 
 Command mcp_command();
 Command rpc_command();
+Command host_command();
 Command serve_command();
 Command run_command();
 Command bench_command();

@@ -1,18 +1,14 @@
 // kvasir rpc: plain JSON-RPC 2.0 over stdin and stdout, one message a line or with Content-Length heads.
-#include <unistd.h>
-
 #include "mcp/app/commands/commands.h"
 #include "mcp/app/engine_options.h"
 #include "mcp/app/serving.h"
+#include "mcp/app/stdio_command.h"
 
 namespace kvasir::app {
 namespace {
 
 Result<void> run(Context& context) {
-  const auto serving = KVASIR_TRY(Serving::create(context));
-  serving->server().serve_stdio(STDIN_FILENO, context.console->out_fd(), rpc::Framing::kDetect,
-                                serving->host().json_rpc_service());
-  return serving->run();
+  return run_stdio_command(context, mcp::Greeting::Speaks::kJsonRpc, rpc::Framing::kDetect);
 }
 
 }  // namespace

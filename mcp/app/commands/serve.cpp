@@ -3,10 +3,12 @@
 
 #include <cstdio>
 #include <fstream>
+#include <memory>
 
 #include "core/base/log.h"
 #include "mcp/app/commands/commands.h"
 #include "mcp/app/engine_options.h"
+#include "mcp/app/local_host.h"
 #include "mcp/app/serving.h"
 
 namespace kvasir::app {
@@ -47,10 +49,20 @@ Result<rpc::ListenOptions> listen_options(const Options& options) {
   return out;
 }
 
+/// `kvasir mcp` and `kvasir rpc` then share this process, unless another one is the host already.
+std::unique_ptr<LocalHost> be_host(const Context& context) {
+  auto local = LocalHost::create(context.paths.data_dir, {});
+  if (!local) log::warn("not the host of kvasir mcp and kvasir rpc: " + local.error().message);
+  if (local && !*local) log::info("another process is the host of kvasir mcp and kvasir rpc");
+  return local ? std::move(*local) : nullptr;
+}
+
 Result<void> run(Context& context) {
   const auto listen = KVASIR_TRY(listen_options(context.options));
   const auto serving = KVASIR_TRY(Serving::create(context));
   const uint16_t port = KVASIR_TRY(serving->server().listen(listen));
+  const auto local = context.options.enabled("no-store") ? nullptr : be_host(context);
+  if (local) local->serve(*serving);
   const bool bracket = listen.host.find(':') != std::string::npos;
   const std::string line =
       "listening on http://" + (bracket ? "[" + listen.host + "]" : listen.host) + ":" + std::to_string(port);

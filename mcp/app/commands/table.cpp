@@ -21,10 +21,10 @@ const std::vector<const OptionSpec*>& common_options() {
 
 const std::vector<Command>& all_commands() {
   static const std::vector<Command> kAll{
-      mcp_command(),      rpc_command(),         serve_command(),       run_command(),
-      bench_command(),    score_command(),       tokenize_command(),    detokenize_command(),
-      template_command(), models_ls_command(),   models_info_command(), doctor_command(),
-      install_command(),  config_show_command(), completion_command(),  version_command()};
+      mcp_command(),        rpc_command(),      serve_command(),     host_command(),        run_command(),
+      bench_command(),      score_command(),    tokenize_command(),  detokenize_command(),  template_command(),
+      models_ls_command(),  models_info_command(), doctor_command(), install_command(),     config_show_command(),
+      completion_command(), version_command()};
   return kAll;
 }
 
