@@ -313,6 +313,10 @@ constexpr Case kCases[] = {
      "False1"},
     {"strftime_now", "{{ strftime_now('%Y-%m-%d') }} {{ strftime_now('%d %b %Y') }} {{ strftime_now('%A, %B %-d, %y %H:%M:%S %p %I %j %%') }} {{ strftime_now('%e %a %F %T %D %w %u') }}",
      "2024-07-26 26 Jul 2024 Friday, July 26, 24 00:00:00 AM 12 208 % 26 Fri 2024-07-26 00:00:00 07/26/24 5 5"},
+    {"text methods", "{{ '{:>6}|{:3}|{}'.format(true, false, true) }}",
+     "     1|  0|True"},
+    {"text filters", "{% if false %}{{ 'a'|trim.upper() }}{% endif %}ok",
+     "ok"},
     {"undefined values", "[{{ missing }}] {{ missing ~ 'x' }} {{ missing|upper }}| {{ [missing] }} {{ missing|join }}| {{ missing or 'other' }} {{ missing|list }} {{ missing == '' }}",
      "[] x | [Undefined] | other [] False"},
 };

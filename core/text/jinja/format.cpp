@@ -222,9 +222,7 @@ class Braces {
         return bad_pattern(std::string("'") + spec.type + "' does not fit a str");
       return append_string(out_, value.text(), spec, '<');
     }
-    if (value.is(Kind::kBool) && spec.type == '\0')
-      return append_string(out_, KVASIR_TRY(to_text(interpreter_, value)), spec, '<');
-    if (!value.is_number())
+    if (!value.is_number() && !value.is(Kind::kBool))  // Python: True is 1 as soon as there is a specification
       return bad_pattern(std::string("a ") + type_name(value) + " cannot be formatted with '" +
                          std::string(spec_text.substr(0, 40)) + "'");
     constexpr std::string_view kWhole = "dxXobn";

@@ -107,6 +107,7 @@ Result<Link> Parser::filter_link() {
   link.kind = LinkKind::kFilter;
   link.line = line();
   link.name = KVASIR_TRY(expect_any_name("the name of a filter"));
+  while (skip_operator(".")) link.name += "." + KVASIR_TRY(expect_any_name("the name of a filter"));  // as in Jinja2
   if (at_operator("(")) link.arguments = KVASIR_TRY(call_arguments());
   return link;
 }
