@@ -8,7 +8,8 @@ namespace {
 
 using rpc::Json;
 
-constexpr std::array<std::pair<const char*, KvType>, 3> kKvTypes{{{"f16", KvType::kF16}, {"q8_0", KvType::kQ8_0}, {"f32", KvType::kF32}}};
+constexpr std::array<std::pair<const char*, KvType>, 3> kKvTypes{
+    {{"f16", KvType::kF16}, {"q8_0", KvType::kQ8_0}, {"f32", KvType::kF32}}};
 
 Failure bad(const char* member) {
   return Failure{Code::kInvalidArgument, std::string("greeting: member '") + member + "' is missing or wrong"};
@@ -60,12 +61,10 @@ Result<EngineKey> read_engine(const Json& from) {
 }  // namespace
 
 Json to_json(const Greeting& greeting) {
-  return {{"kvasir", Greeting::kProtocol},
-          {"speaks", greeting.speaks == Greeting::Speaks::kMcp ? "mcp" : "rpc"},
-          {"engine", engine_json(greeting.engine)},
-          {"preload", greeting.preload},
-          {"version", greeting.build.version},
-          {"file_time_ns", greeting.build.file_time_ns}};
+  return {
+      {"kvasir", Greeting::kProtocol},          {"speaks", greeting.speaks == Greeting::Speaks::kMcp ? "mcp" : "rpc"},
+      {"engine", engine_json(greeting.engine)}, {"preload", greeting.preload},
+      {"version", greeting.build.version},      {"file_time_ns", greeting.build.file_time_ns}};
 }
 
 Result<Build> read_build(const Json& json) {
@@ -83,8 +82,9 @@ Result<Greeting> read_greeting(const Json& json) {
   out.build = KVASIR_TRY(read_build(json));
   const uint32_t protocol = KVASIR_TRY(number_of(json, "kvasir"));
   if (protocol != Greeting::kProtocol)
-    return Failure{Code::kUnsupported, "the front end is of kvasir " + out.build.version +
-                                           ", which speaks otherwise with its host: restart the program that started it"};
+    return Failure{Code::kUnsupported,
+                   "the front end is of kvasir " + out.build.version +
+                       ", which speaks otherwise with its host: restart the program that started it"};
   const std::string speaks = KVASIR_TRY(text_of(json, "speaks"));
   if (speaks != "mcp" && speaks != "rpc") return bad("speaks");
   out.speaks = speaks == "mcp" ? Greeting::Speaks::kMcp : Greeting::Speaks::kJsonRpc;

@@ -23,7 +23,7 @@ struct Greeting {
   /// Changes when messages between front end and host change their meaning; both sides must have the same.
   static constexpr uint32_t kProtocol = 1;
   enum class Speaks : uint8_t { kMcp, kJsonRpc } speaks = Speaks::kMcp;
-  EngineKey engine;      ///< of this connection; the model is an absolute path or a name from the models folder
+  EngineKey engine;  ///< of this connection; the model is an absolute path or a name from the models folder
   bool preload = false;
   Build build;
 };

@@ -39,7 +39,7 @@ Result<sockaddr_un> address_of(int folder_fd, const char* name) {
 
 /// A lock on the whole file that belongs to the open file description (fcntl(2), "open file description locks").
 struct flock whole_file_lock() {
-  struct flock lock {};
+  struct flock lock{};
   lock.l_type = F_WRLCK;
   lock.l_whence = SEEK_SET;
   return lock;
@@ -59,7 +59,9 @@ OwnedFd& OwnedFd::operator=(OwnedFd&& other) noexcept {
   return *this;
 }
 
-int OwnedFd::release() noexcept { return std::exchange(fd_, -1); }
+int OwnedFd::release() noexcept {
+  return std::exchange(fd_, -1);
+}
 
 void OwnedFd::reset() noexcept {
   if (fd_ >= 0) ::close(std::exchange(fd_, -1));
@@ -71,7 +73,7 @@ Result<HostPlace> HostPlace::open(const std::string& data_dir) {
   KVASIR_TRY(make_private_dir(place.folder_));
   place.folder_fd_ = OwnedFd(::open(place.folder_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!place.folder_fd_) return io_failure(place.folder_);
-  struct stat facts {};
+  struct stat facts{};
   if (::fstat(place.folder_fd_.get(), &facts) != 0) return io_failure(place.folder_);
   if (facts.st_uid != ::geteuid() || (facts.st_mode & (S_IRWXG | S_IRWXO)) != 0)
     return Failure{Code::kIo, place.folder_ + " must belong to you alone (chmod 700)"};
@@ -97,7 +99,8 @@ std::optional<int> HostPlace::host_pid() const {
   std::array<char, 16> text{};
   const ssize_t size = ::pread(lock.get(), text.data(), text.size(), 0);
   int pid = 0;
-  if (size <= 0 || std::from_chars(text.data(), text.data() + size, pid).ec != std::errc() || pid <= 1) return std::nullopt;
+  if (size <= 0 || std::from_chars(text.data(), text.data() + size, pid).ec != std::errc() || pid <= 1)
+    return std::nullopt;
   return pid;
 }
 
@@ -111,10 +114,12 @@ Result<std::optional<HostPlace::Seat>> HostPlace::take_seat() const {
     return io_failure(folder_ + "/" + kLockName + " cannot be locked");
   }
   const std::string pid = std::to_string(::getpid()) + "\n";
-  if (::ftruncate(seat.lock_.get(), 0) != 0 || ::pwrite(seat.lock_.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size()))
+  if (::ftruncate(seat.lock_.get(), 0) != 0 ||
+      ::pwrite(seat.lock_.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size()))
     return io_failure(folder_ + "/" + kLockName);
   // A socket of a host that was killed lies in the way; only the holder of the lock may take it away.
-  if (::unlinkat(folder_fd_.get(), kSocketName, 0) != 0 && errno != ENOENT) return io_failure(folder_ + "/" + kSocketName);
+  if (::unlinkat(folder_fd_.get(), kSocketName, 0) != 0 && errno != ENOENT)
+    return io_failure(folder_ + "/" + kSocketName);
   seat.socket_ = new_socket(SOCK_NONBLOCK);
   if (!seat.socket_) return io_failure("socket");
   const sockaddr_un address = KVASIR_TRY(address_of(folder_fd_.get(), kSocketName));
@@ -126,7 +131,9 @@ Result<std::optional<HostPlace::Seat>> HostPlace::take_seat() const {
   return std::optional(std::move(seat));
 }
 
-HostPlace::Seat::~Seat() { leave_door(); }
+HostPlace::Seat::~Seat() {
+  leave_door();
+}
 
 void HostPlace::Seat::leave_door() noexcept {
   if (lock_ && !socket_path_.empty()) ::unlink(std::exchange(socket_path_, {}).c_str());

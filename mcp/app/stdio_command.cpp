@@ -28,7 +28,8 @@ Result<mcp::Greeting> greeting_of(const Context& context, mcp::Greeting::Speaks 
   greeting.speaks = speaks;
   greeting.engine = KVASIR_TRY(engine_key(context.options));
   // The host runs in another folder. What cannot be found stays as it was typed: the tools will say why.
-  if (auto path = resolve_model(greeting.engine.model, context.paths.models_dir)) greeting.engine.model = std::move(*path);
+  if (auto path = resolve_model(greeting.engine.model, context.paths.models_dir))
+    greeting.engine.model = std::move(*path);
   greeting.preload = context.options.enabled("preload");
   greeting.build = KVASIR_TRY(own_build());
   return greeting;
@@ -44,7 +45,8 @@ std::vector<std::string> host_command(const Context& context) {
 }  // namespace
 
 Result<void> run_stdio_command(Context& context, mcp::Greeting::Speaks speaks, rpc::Framing framing) {
-  if (context.options.enabled("private") || context.options.enabled("no-store")) return run_alone(context, speaks, framing);
+  if (context.options.enabled("private") || context.options.enabled("no-store"))
+    return run_alone(context, speaks, framing);
   FrontEndOptions options;
   options.in_fd = STDIN_FILENO;
   options.out_fd = context.console->out_fd();

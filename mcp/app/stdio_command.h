@@ -1,5 +1,5 @@
-// What kvasir mcp and kvasir rpc have in common: a front end of the user's host, or with --private (or where no host can
-// be had, which is said) everything in this process. Main thread.
+// What kvasir mcp and kvasir rpc have in common: a front end of the user's host, or with --private (or where no host
+// can be had, which is said) everything in this process. Main thread.
 #pragma once
 
 #include "mcp/app/context.h"

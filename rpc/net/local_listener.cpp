@@ -26,9 +26,9 @@ bool is_own_uid(int fd) {
 }  // namespace
 
 LocalListener::LocalListener(ServerContext& context) : context_(context) {
-  host_ = std::make_shared<const Connection::Host>(Connection::Host{
-      context.reactor, context.limits(), context.group->clock,
-      [this](Connection& connection) { connections_.erase(connection.shared_from_this()); }});
+  host_ = std::make_shared<const Connection::Host>(
+      Connection::Host{context.reactor, context.limits(), context.group->clock,
+                       [this](Connection& connection) { connections_.erase(connection.shared_from_this()); }});
 }
 
 void LocalListener::open(int listening_fd, LocalGate gate) {
@@ -66,7 +66,9 @@ void LocalListener::admit(int fd) {
   connection->start(std::make_unique<LocalSession>(*connection, context_, gate_));
 }
 
-void LocalListener::stop_accepting() { socket_.reset(); }
+void LocalListener::stop_accepting() {
+  socket_.reset();
+}
 
 void LocalListener::shutdown() {
   const std::vector<std::shared_ptr<Connection>> all(connections_.begin(), connections_.end());

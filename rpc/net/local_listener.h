@@ -1,6 +1,6 @@
 // The UNIX socket on which the front ends of one user reach their host. Takes a listening socket, lets in only its own
-// uid, and gives each connection a LocalSession. No timers: a front end whose client reads slowly just fills its socket,
-// and the generation pauses. Owned by the server; io thread.
+// uid, and gives each connection a LocalSession. No timers: a front end whose client reads slowly just fills its
+// socket, and the generation pauses. Owned by the server; io thread.
 #pragma once
 
 #include <memory>

@@ -77,11 +77,17 @@ void LocalSession::shutdown() {
   idle();
 }
 
-void LocalSession::send_answer(std::string text) { connection_.send(framing_.frame(text)); }
+void LocalSession::send_answer(std::string text) {
+  connection_.send(framing_.frame(text));
+}
 
-void LocalSession::send_notification(std::string text) { send_answer(std::move(text)); }
+void LocalSession::send_notification(std::string text) {
+  send_answer(std::move(text));
+}
 
-bool LocalSession::congested() const { return connection_.congested(); }
+bool LocalSession::congested() const {
+  return connection_.congested();
+}
 
 void LocalSession::cut(std::string_view reason) {
   log::warn("front_end_cut reason=\"" + std::string(reason) + "\"");

@@ -43,7 +43,7 @@ class LocalSession final : public Protocol, public Channel {
   Json greeting_;
   std::optional<Peer> peer_;  // after the greeting
   bool mcp_ = false;
-  bool ending_ = false;       // no more messages: ends when nothing is in flight
+  bool ending_ = false;  // no more messages: ends when nothing is in flight
 };
 
 }  // namespace kvasir::rpc

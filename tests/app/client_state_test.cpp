@@ -29,7 +29,8 @@ TEST_CASE("front end: a lost host is told for every request that waits, with the
 
 TEST_CASE("front end: every element of a batch waits for its own answer") {
   ClientState state(Speaks::kJsonRpc);
-  state.client_said(R"([{"jsonrpc":"2.0","id":1,"method":"a"},{"jsonrpc":"2.0","id":2,"method":"b"},{"jsonrpc":"2.0","method":"c"}])");
+  state.client_said(
+      R"([{"jsonrpc":"2.0","id":1,"method":"a"},{"jsonrpc":"2.0","id":2,"method":"b"},{"jsonrpc":"2.0","method":"c"}])");
   CHECK(state.waiting() == 2);
   CHECK(state.host_said(R"([{"jsonrpc":"2.0","id":1,"result":1},{"jsonrpc":"2.0","id":2,"result":2}])"));
   CHECK(state.waiting() == 0);
@@ -37,7 +38,8 @@ TEST_CASE("front end: every element of a batch waits for its own answer") {
 
 TEST_CASE("front end: what is no message is copied, and nothing waits for it") {
   ClientState state(Speaks::kMcp);
-  for (const char* text : {"", "nonsense", "[]", "5", R"({"jsonrpc":"2.0","id":null,"method":"x"})", R"({"id":1})"}) state.client_said(text);
+  for (const char* text : {"", "nonsense", "[]", "5", R"({"jsonrpc":"2.0","id":null,"method":"x"})", R"({"id":1})"})
+    state.client_said(text);
   CHECK(state.waiting() == 0);
   CHECK(state.host_said("nonsense"));
 }
@@ -72,7 +74,12 @@ TEST_CASE("front end: a new host hears how a legacy client introduced itself, an
 TEST_CASE("greeting: goes there and back, and every wrong member is named") {
   mcp::Greeting greeting;
   greeting.speaks = Speaks::kJsonRpc;
-  greeting.engine = {.model = "/m.gguf", .context = 512, .threads = 3, .backend = "cpu-avx2", .kv_type = KvType::kQ8_0, .activations = Activations::kF32};
+  greeting.engine = {.model = "/m.gguf",
+                     .context = 512,
+                     .threads = 3,
+                     .backend = "cpu-avx2",
+                     .kv_type = KvType::kQ8_0,
+                     .activations = Activations::kF32};
   greeting.preload = true;
   greeting.build = {"1.2.3", 42};
   const Json json = mcp::to_json(greeting);

@@ -38,7 +38,8 @@ Result<void> stop_it(Context& context) {
   const auto deadline = std::chrono::steady_clock::now() + kStopPatience;
   while (place.host_pid() == pid) {
     if (std::chrono::steady_clock::now() >= deadline)
-      return Failure{Code::kDeadline, "pid " + std::to_string(*pid) + " still runs; kill -9 ends it, nothing acknowledged is lost"};
+      return Failure{Code::kDeadline,
+                     "pid " + std::to_string(*pid) + " still runs; kill -9 ends it, nothing acknowledged is lost"};
     std::this_thread::sleep_for(milliseconds(10));
   }
   context.console->line("stopped pid " + std::to_string(*pid));
@@ -59,10 +60,10 @@ Result<void> run(Context& context) {
 }  // namespace
 
 Command host_command() {
-  return {{"host", "the process that kvasir mcp and kvasir rpc share; they start it themselves",
-           engine_options({&kIdle, &kStop, &kStatus}), "", false, false,
-           "  kvasir host --status\n  kvasir host --stop"},
-          run};
+  return {
+      {"host", "the process that kvasir mcp and kvasir rpc share; they start it themselves",
+       engine_options({&kIdle, &kStop, &kStatus}), "", false, false, "  kvasir host --status\n  kvasir host --stop"},
+      run};
 }
 
 }  // namespace kvasir::app

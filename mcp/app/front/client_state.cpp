@@ -90,6 +90,8 @@ std::vector<std::string> ClientState::introduction() {
   return out;
 }
 
-std::string ClientState::refusal(const rpc::RpcError& error) const { return rpc::error_text({}, error, mcp_); }
+std::string ClientState::refusal(const rpc::RpcError& error) const {
+  return rpc::error_text({}, error, mcp_);
+}
 
 }  // namespace kvasir::app

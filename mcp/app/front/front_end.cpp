@@ -26,7 +26,7 @@ namespace {
 using SteadyTime = std::chrono::steady_clock;
 
 constexpr size_t kReadBytes = 64u << 10;
-constexpr size_t kEnoughQueued = 256u << 10;  // above: the other side is not read
+constexpr size_t kEnoughQueued = 256u << 10;           // above: the other side is not read
 constexpr std::chrono::milliseconds kLastWords{1600};  // end of input to exit stays under 2 s (protocol.md §6.1)
 
 /// Bytes on their way out.
@@ -65,9 +65,10 @@ class FrontEnd {
         options_(options),
         interrupt_(interrupt),
         state_(options.link.greeting.speaks),
-        from_client_(options.framing, limits_,
-                     {[this](std::string_view text) { client_message(text); },
-                      [this](const rpc::RpcError& error) { to_client_.push(from_client_.frame(state_.refusal(error))); }}),
+        from_client_(
+            options.framing, limits_,
+            {[this](std::string_view text) { client_message(text); },
+             [this](const rpc::RpcError& error) { to_client_.push(from_client_.frame(state_.refusal(error))); }}),
         wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
   Result<void> run(OwnedFd first);
@@ -96,9 +97,9 @@ class FrontEnd {
   OwnedFd host_;
   OwnedFd wake_;
   Queue to_client_, to_host_;
-  bool input_over_ = false;     // nothing more will be read from the client
-  bool output_lost_ = false;    // the client reads no more
-  bool host_told_ = false;      // of the end of input
+  bool input_over_ = false;   // nothing more will be read from the client
+  bool output_lost_ = false;  // the client reads no more
+  bool host_told_ = false;    // of the end of input
   SteadyTime::time_point give_up_{};
 };
 
@@ -109,21 +110,21 @@ Result<void> FrontEnd::run(OwnedFd first) {
     [[maybe_unused]] const ssize_t put = ::write(fd, &one, sizeof one);
   });
   while (!over()) {
-    std::array<pollfd, 4> fds{pollfd{-1, POLLIN, 0}, pollfd{-1, POLLOUT, 0}, pollfd{-1, 0, 0}, pollfd{wake_.get(), POLLIN, 0}};
+    std::array<pollfd, 4> fds{pollfd{-1, POLLIN, 0}, pollfd{-1, POLLOUT, 0}, pollfd{-1, 0, 0},
+                              pollfd{wake_.get(), POLLIN, 0}};
     if (!input_over_ && !to_host_.crowded() && !to_client_.crowded()) fds[0].fd = options_.in_fd;
     // A client that closed its end is noticed even when there is nothing to say: poll() reports POLLERR unasked.
     if (!output_lost_) fds[1] = {options_.out_fd, static_cast<short>(to_client_.empty() ? 0 : POLLOUT), 0};
-    if (host_) {
-      fds[2].fd = host_.get();
-      fds[2].events = static_cast<short>((to_client_.crowded() ? 0 : POLLIN) | (to_host_.empty() ? 0 : POLLOUT));
-    }
+    // Not asked at all while nothing is wanted: poll() would report a hang-up again and again.
+    fds[2].events = static_cast<short>((to_client_.crowded() ? 0 : POLLIN) | (to_host_.empty() ? 0 : POLLOUT));
+    if (host_ && fds[2].events != 0) fds[2].fd = host_.get();
     if (::poll(fds.data(), fds.size(), wait_ms()) < 0 && errno != EINTR) return Failure{Code::kIo, "poll failed"};
     if (interrupt_.signal() != 0) end_input();
     if ((fds[2].revents & POLLOUT) != 0) write_host();
     if (host_ && (fds[2].revents & (POLLIN | POLLHUP | POLLERR)) != 0 && (fds[2].events & POLLIN) != 0) read_host();
     if (fds[0].revents != 0) read_client();
     if ((fds[1].revents & POLLOUT) != 0) write_client();
-    if ((fds[1].revents & (POLLERR | POLLNVAL)) != 0) output_lost_ = true, end_input();
+    if ((fds[1].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) output_lost_ = true, end_input();
   }
   interrupt_.on_signal({});
   if (interrupt_.signal() == SIGINT) return Failure{Code::kCancelled, "interrupted"};
@@ -146,15 +147,18 @@ void FrontEnd::adopt(OwnedFd host) {
   host_ = std::move(host);
   ::fcntl(host_.get(), F_SETFL, ::fcntl(host_.get(), F_GETFL) | O_NONBLOCK);
   host_told_ = false;
-  from_host_.emplace(rpc::Framing::kDetect, limits_of_answers(),
-                     rpc::StdioFraming::Sink{[this](std::string_view text) { host_message(text); }, [](const rpc::RpcError&) {}});
+  from_host_.emplace(
+      rpc::Framing::kDetect, limits_of_answers(),
+      rpc::StdioFraming::Sink{[this](std::string_view text) { host_message(text); }, [](const rpc::RpcError&) {}});
 }
 
-/// Ends the conversation with a host that is gone: its client hears of everything that it waits for.
+/// Ends the conversation with a host that is gone: its client hears of everything that it waits for. After the end of
+/// MCP input the host has gone in good order, and what was cancelled gets no answer.
 void FrontEnd::lose_host() {
   host_.reset();
   to_host_.clear();
   const auto answers = state_.host_lost();
+  if (host_told_ && options_.link.greeting.speaks == mcp::Greeting::Speaks::kMcp) return;
   if (!answers.empty()) log::warn("host_lost in_flight=" + std::to_string(answers.size()));
   for (const auto& text : answers) to_client_.push(from_client_.frame(text));
 }
@@ -228,7 +232,8 @@ void FrontEnd::write_host() {
 
 }  // namespace
 
-Result<void> run_front_end(const HostPlace& place, OwnedFd first, const FrontEndOptions& options, Interrupt& interrupt) {
+Result<void> run_front_end(const HostPlace& place, OwnedFd first, const FrontEndOptions& options,
+                           Interrupt& interrupt) {
   return FrontEnd(place, options, interrupt).run(std::move(first));
 }
 

@@ -1,7 +1,7 @@
-// kvasir mcp and kvasir rpc as thin front ends (decisions.md 1, 4): copies messages between stdin/stdout and the host of
-// this user, starts a host where there is none, answers what was in flight when a host dies, and ends with its input.
-// One thread, poll(), bounded buffers: a client that does not read stops the reading from the host, which pauses the
-// generation. Never opens a model.
+// kvasir mcp and kvasir rpc as thin front ends (decisions.md 1, 4): copies messages between stdin/stdout and the host
+// of this user, starts a host where there is none, answers what was in flight when a host dies, and ends with its
+// input. One thread, poll(), bounded buffers: a client that does not read stops the reading from the host, which pauses
+// the generation. Never opens a model.
 #pragma once
 
 #include "core/base/result.h"

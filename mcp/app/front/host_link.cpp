@@ -56,7 +56,8 @@ Result<void> spawn_host(const HostPlace& place, const std::vector<std::string>& 
   const int code = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, arguments.data(), environ);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
-  if (code != 0) return Failure{Code::kUnavailable, "cannot start a kvasir host: " + std::generic_category().message(code)};
+  if (code != 0)
+    return Failure{Code::kUnavailable, "cannot start a kvasir host: " + std::generic_category().message(code)};
   return {};
 }
 
@@ -83,7 +84,8 @@ bool wait_for(int fd, short events, SteadyTime::time_point deadline) {
 std::optional<rpc::Json> exchange_greeting(int fd, const mcp::Greeting& greeting, SteadyTime::time_point deadline) {
   const std::string text = rpc::dump(mcp::to_json(greeting));
   const std::string framed = "Content-Length: " + std::to_string(text.size()) + "\r\n\r\n" + text;
-  if (::send(fd, framed.data(), framed.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(framed.size())) return std::nullopt;
+  if (::send(fd, framed.data(), framed.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(framed.size()))
+    return std::nullopt;
   std::optional<rpc::Json> reply;
   const rpc::Limits limits;
   rpc::StdioFraming framing(rpc::Framing::kDetect, limits,
@@ -105,9 +107,10 @@ std::optional<rpc::Json> exchange_greeting(int fd, const mcp::Greeting& greeting
 }  // namespace
 
 Result<mcp::Build> own_build() {
-  struct stat facts {};
+  struct stat facts{};
   if (::stat("/proc/self/exe", &facts) != 0) return Failure{Code::kIo, "cannot look at /proc/self/exe"};
-  return mcp::Build{std::string(product_version()), int64_t{facts.st_mtim.tv_sec} * 1'000'000'000 + facts.st_mtim.tv_nsec};
+  return mcp::Build{std::string(product_version()),
+                    int64_t{facts.st_mtim.tv_sec} * 1'000'000'000 + facts.st_mtim.tv_nsec};
 }
 
 Result<OwnedFd> connect_to_host(const HostPlace& place, const HostLinkOptions& options) {
@@ -118,7 +121,8 @@ Result<OwnedFd> connect_to_host(const HostPlace& place, const HostLinkOptions& o
     if (connected) {
       const auto reply = exchange_greeting(connected->get(), options.greeting, deadline);
       if (reply && reply->is_object()) {
-        if (const auto ready = reply->find("ready"); ready != reply->end() && *ready == true) return std::move(*connected);
+        if (const auto ready = reply->find("ready"); ready != reply->end() && *ready == true)
+          return std::move(*connected);
         if (const auto refused = reply->find("refused"); refused != reply->end() && refused->is_string())
           return Failure{Code::kUnsupported, refused->get<std::string>()};
       }
@@ -133,8 +137,9 @@ Result<OwnedFd> connect_to_host(const HostPlace& place, const HostLinkOptions& o
     std::this_thread::sleep_for(kPoll);
   }
   const std::string words = last_words(place);
-  return Failure{Code::kUnavailable, "no kvasir host came up within " + std::to_string(options.patience.count() / 1000) +
-                                         " s" + (words.empty() ? "" : "; it said: " + words)};
+  return Failure{Code::kUnavailable, "no kvasir host came up within " +
+                                         std::to_string(options.patience.count() / 1000) + " s" +
+                                         (words.empty() ? "" : "; it said: " + words)};
 }
 
 }  // namespace kvasir::app
