@@ -1,5 +1,5 @@
 // Speed of the CPU kernels through the ops that models use (not a test): GEMM in GOP/s, GEMV in GB/s of packed weights,
-// attention in us per step. Usage: bench_kernels [variant] [threads] [what...]; what: gemm gemv small attn tiny, and
+// attention in us per step. Usage: bench_kernels [variant] [threads] [what...]; what: gemm gemv batch small attn tiny, and
 // names of tensor types (Q4_K), if only these are wanted.
 // Each figure is the best of many runs: neighbours only ever make it worse.
 #include <algorithm>
@@ -77,8 +77,8 @@ void gemm(Lab& lab, uint32_t rows, const char* title) {
   }
 }
 
-void gemv(Lab& lab) {
-  std::printf("GEMV over 300 MB and more of weights:\n");
+void gemv(Lab& lab, uint32_t rows) {
+  std::printf("%u rows times 300 MB and more of weights:\n", rows);
   for (const TensorType type : g_types) {
     const uint32_t m = 5632;
     const uint32_t k = 2048;
@@ -88,8 +88,9 @@ void gemv(Lab& lab) {
       weights.push_back(&lab.weight(type, m, k, 1));
       bytes += weights.back()->bytes();
     }
-    const double t = time_linear(lab, weights, 1, 1.0);
-    std::printf("  %-5s %6.1f GB/s\n", tensor_type_info(type)->name.data(), static_cast<double>(weights[0]->bytes()) / t / 1e9);
+    const double t = time_linear(lab, weights, rows, 1.0);
+    std::printf("  %-5s %6.1f GB/s %8.1f GOP/s\n", tensor_type_info(type)->name.data(), static_cast<double>(weights[0]->bytes()) / t / 1e9,
+                2.0 * m * k * rows / t / 1e9);
   }
 }
 
@@ -159,8 +160,11 @@ int main(int argc, char** argv) {
   g_cpu_time = lab.backend().info().threads == 1;
   std::printf("%s, %u threads\n", variant.c_str(), lab.backend().info().threads);
   if (wants("gemm")) gemm(lab, 256, "GEMM");
-  if (wants("small")) gemm(lab, 4, "small batch");
-  if (wants("gemv")) gemv(lab);
+  if (wants("small")) {
+    for (const uint32_t rows : {2U, 4U, 8U, 12U, 16U}) gemm(lab, rows, "small batch");
+  }
+  if (wants("gemv")) gemv(lab, 1);
+  if (wants("batch")) gemv(lab, 8), gemv(lab, 16);
   if (wants("tiny")) tiny(lab);
   if (wants("attn")) attention(lab, 9, 3, 64), attention(lab, 32, 4, 64);
   return 0;

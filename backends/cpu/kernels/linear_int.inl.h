@@ -65,8 +65,15 @@ KV_INLINE void dot_32(const uint8_t* panel, uint32_t b, uint32_t part, const LQ*
   }
 }
 
+/// What to fetch while a panel is multiplied: `step` bytes per 32 values of k. Wide tiles read a panel so slowly that the
+/// CPU's own prefetchers stop at its pages; a single column keeps them going.
+struct Ahead {
+  const uint8_t* at = nullptr;
+  uint32_t step = 0;
+};
+
 template <class W, int Columns>
-KV_INLINE void dot_panel(const uint8_t* panel, uint32_t k, uint32_t part, const int8_t* a, const float* aux, LF* acc) {
+KV_INLINE void dot_panel(const uint8_t* panel, uint32_t k, uint32_t part, const int8_t* a, const float* aux, Ahead ahead, LF* acc) {
   constexpr int kAuxFloats = Columns * (W::kHalves ? 3 : 2);
   const uint32_t blocks = k / (32 * W::kBlocks);
   KV_NO_UNROLL
@@ -74,6 +81,10 @@ KV_INLINE void dot_panel(const uint8_t* panel, uint32_t k, uint32_t part, const 
     KV_NO_UNROLL
     for (uint32_t b = 0; b < W::kBlocks; ++b, a += 32 * Columns, aux += kAuxFloats) {
       LQ q[8];
+      if constexpr (Columns >= 3) {
+        for (uint32_t i = 0; i < ahead.step; i += 64) __builtin_prefetch(ahead.at + i, 0, 2);
+        ahead.at += ahead.step;
+      }
       W::quants(panel, b, part, q);
       dot_32<W, Columns>(panel, b, part, q, a, aux, acc);
     }
@@ -81,7 +92,7 @@ KV_INLINE void dot_panel(const uint8_t* panel, uint32_t k, uint32_t part, const 
 }
 
 template <class W, int Columns>
-__attribute__((noinline)) void int_tile(const LinearArgs& args, const uint8_t* panel, uint32_t row, uint32_t column) {
+__attribute__((noinline)) void int_tile(const LinearArgs& args, const uint8_t* panel, uint32_t row, uint32_t column, Ahead ahead) {
   const int8_t* a = args.q + uint64_t{column} * args.k;
   const float* aux = args.aux + uint64_t{column} * (args.k / 32) * (W::kHalves ? 3 : 2);
   alignas(64) float sums[Columns][kPanelRows];
@@ -90,7 +101,7 @@ __attribute__((noinline)) void int_tile(const LinearArgs& args, const uint8_t* p
     LF acc[Columns];
     KV_UNROLL
     for (int c = 0; c < Columns; ++c) acc[c] = lf_zero();
-    dot_panel<W, Columns>(panel, args.k, part, a, aux, acc);
+    dot_panel<W, Columns>(panel, args.k, part, a, aux, part == 0 ? ahead : Ahead{}, acc);
     KV_UNROLL
     for (int c = 0; c < Columns; ++c) lf_store(sums[c] + kLanes * part, acc[c]);
   }
@@ -99,11 +110,17 @@ __attribute__((noinline)) void int_tile(const LinearArgs& args, const uint8_t* p
 
 /// Calls the kernel for `columns` in 1..Max.
 template <class W, int Max>
-KV_INLINE void int_tile_of(uint32_t columns, const LinearArgs& args, const uint8_t* panel, uint32_t row, uint32_t column) {
+KV_INLINE void int_tile_of(uint32_t columns, const LinearArgs& args, const uint8_t* panel, uint32_t row, uint32_t column, Ahead ahead) {
   if constexpr (Max > 1) {
-    if (columns < Max) return int_tile_of<W, Max - 1>(columns, args, panel, row, column);
+    if (columns < Max) return int_tile_of<W, Max - 1>(columns, args, panel, row, column, ahead);
   }
-  int_tile<W, Max>(args, panel, row, column);
+  int_tile<W, Max>(args, panel, row, column, ahead);
+}
+
+/// The panel after `panel`, for the first tile that meets this one.
+KV_INLINE Ahead next_panel(const LinearArgs& args, uint32_t panel, uint32_t panel_end, bool first_tile) {
+  if (!first_tile || panel + 1 >= panel_end) return {};
+  return {args.panels + (panel + 1) * args.panel_bytes, static_cast<uint32_t>(args.panel_bytes / (args.k / 32))};
 }
 
 /// One 32-block of an expanded panel.
@@ -162,7 +179,7 @@ void linear_int_direct(const LinearArgs& args, uint32_t panel_begin, uint32_t pa
     const uint8_t* panel = args.panels + p * args.panel_bytes;
     for (uint32_t t = tile_begin; t < tile_end; ++t) {
       const TileSpan span = tile_span(args.columns, args.tiles, t);
-      int_tile_of<W, kTileColumns>(span.count, args, panel, p * kPanelRows, span.first);
+      int_tile_of<W, kTileColumns>(span.count, args, panel, p * kPanelRows, span.first, next_panel(args, p, panel_end, t == tile_begin));
     }
   }
 }
@@ -175,7 +192,8 @@ void linear_int_copied(const LinearArgs& args, uint32_t panel_begin, uint32_t pa
     Copy(args.panels + p * args.panel_bytes, args.k, args.scratch);
     for (uint32_t t = tile_begin; t < tile_end; ++t) {
       const TileSpan span = tile_span(args.columns, args.tiles, t);
-      int_tile_of<ExpandedOf<W>, kTileColumns>(span.count, args, args.scratch, p * kPanelRows, span.first);
+      int_tile_of<ExpandedOf<W>, kTileColumns>(span.count, args, args.scratch, p * kPanelRows, span.first,
+                                               next_panel(args, p, panel_end, t == tile_begin));
     }
   }
 }
@@ -193,7 +211,7 @@ template <class W>
 void linear_int_unpacked(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_end, uint32_t tile_begin,
                          uint32_t tile_end) {
   if (args.columns != 1) return linear_int_copied<W, expand_panel<W>>(args, panel_begin, panel_end, tile_begin, tile_end);
-  for (uint32_t p = panel_begin; p < panel_end; ++p) int_tile<W, 1>(args, args.panels + p * args.panel_bytes, p * kPanelRows, 0);
+  for (uint32_t p = panel_begin; p < panel_end; ++p) int_tile<W, 1>(args, args.panels + p * args.panel_bytes, p * kPanelRows, 0, {});
 }
 
 /// A panel of a codebook format times one column: all lookups of a packed block, then its products.
