@@ -11,11 +11,16 @@ namespace {
 double ms_between(TimePoint from, TimePoint to) { return std::max(0.0, Milliseconds(to - from).count()); }
 double per_second(uint64_t count, double ms) { return ms > 0 ? static_cast<double>(count) * 1000.0 / ms : 0.0; }
 
-TextAssemblerOptions text_options(const Generate& request, const PreparedPrompt& prompt, const Tokenizer& tokenizer) {
-  TextAssemblerOptions options{.stops = request.stop, .reasoning = {}, .starts_in_reasoning = prompt.starts_in_reasoning};
-  // A raw continuation is returned as it comes.
-  if (request.prompt.kind == Prompt::Kind::kMessages) options.reasoning = find_reasoning_tags(tokenizer);
-  return options;
+TextAssemblerOptions text_options(const Generate& request, const PreparedPrompt& prompt) {
+  return {.stops = request.stop, .reasoning = prompt.reasoning, .starts_in_reasoning = prompt.starts_in_reasoning};
+}
+
+/// The end of a thought as tokens.
+std::vector<TokenId> closing_tokens(const PreparedPrompt& prompt, const Tokenizer& tokenizer) {
+  if (!prompt.reasoning) return {};
+  if (const auto one = tokenizer.find(prompt.reasoning->close)) return {*one};
+  auto encoded = tokenizer.encode(std::string_view(prompt.reasoning->close), {.prefix_space = false});
+  return encoded ? std::move(encoded->ids) : std::vector<TokenId>();
 }
 
 }  // namespace
@@ -50,7 +55,9 @@ Generation::Generation(const Generate& request, const PreparedPrompt& prompt, Sa
       ignore_eos_(request.ignore_eos),
       digest_logits_(request.digest_logits),
       sampler_(std::move(params)),
-      text_(tokenizer, text_options(request, prompt, tokenizer)) {}
+      reasoning_budget_(request.reasoning_budget),
+      closing_(closing_tokens(prompt, tokenizer)),
+      text_(tokenizer, text_options(request, prompt)) {}
 
 FinishReason Generation::reason_without_room() const noexcept {
   return max_tokens_ == 0 ? FinishReason::kLength : FinishReason::kContextFull;
@@ -75,14 +82,26 @@ std::optional<FinishReason> Generation::finish_reason(TokenId token) const {
   return tokens_.size() == max_tokens_ ? FinishReason::kLength : FinishReason::kContextFull;
 }
 
+/// The thought has had its share: its end is said for the model, which then goes on with the answer.
+std::optional<TokenId> Generation::next_forced() {
+  if (next_closing_ == 0 && !(text_.in_reasoning() && reasoning_budget_ && reasoning_tokens_ >= *reasoning_budget_)) {
+    return std::nullopt;
+  }
+  if (next_closing_ == closing_.size()) return std::nullopt;
+  return closing_[next_closing_++];
+}
+
 Result<Generation::Step> Generation::accept(std::span<float> logits, std::span<const TokenId> history) {
   if (digest_logits_) digests_.push_back(XXH3_64bits(logits.data(), logits.size_bytes()));
   if (want_logprobs_) raw_logits_.assign(logits.begin(), logits.end());
-  const TokenId token = KVASIR_TRY(sampler_.sample(logits, history, tokens_.size(), history.size()));
+  const bool thinks = text_.in_reasoning();
+  const std::optional<TokenId> forced = next_forced();
+  const TokenId token = forced ? *forced : KVASIR_TRY(sampler_.sample(logits, history, tokens_.size(), history.size()));
   if (want_logprobs_) record(raw_logits_, token);
   tokens_.push_back(token);
   Step step{.token = token, .delta = {}, .finish = {}};
   if (!ends(token)) step.delta = text_.push(token);
+  if (thinks || text_.in_reasoning()) ++reasoning_tokens_;
   answer_ += step.delta;
   step.finish = finish_reason(token);
   return step;
@@ -98,7 +117,9 @@ Generation::End Generation::finish(FinishReason reason, uint64_t cached_tokens, 
   result.finish_reason = reason;
   result.stop_sequence = reason == FinishReason::kStop ? text_.stop_sequence() : std::nullopt;
   result.reasoning = text_.reasoning();
-  result.usage = {.prompt_tokens = prompt_tokens_, .cached_tokens = cached_tokens, .completion_tokens = tokens_.size()};
+  result.usage = {.prompt_tokens = prompt_tokens_, .cached_tokens = cached_tokens, .completion_tokens = tokens_.size(),
+                  .reasoning_tokens = reasoning_tokens_};
+  result.reasoning_cut = next_closing_ > 0;
   result.timings = timings_of(times, now, prompt_tokens_ - std::min(prompt_tokens_, cached_tokens), tokens_.size());
   result.sampling = sampler_.params();
   result.seed = result.sampling.seed;

@@ -55,6 +55,7 @@ class Generation {
   void record(std::span<const float> logits, TokenId token);
   bool ends(TokenId token) const;
   std::optional<FinishReason> finish_reason(TokenId token) const;
+  std::optional<TokenId> next_forced();
 
   const Tokenizer& tokenizer_;
   GenerationId id_;
@@ -65,6 +66,10 @@ class Generation {
   uint32_t top_logprobs_;
   bool want_logprobs_, return_tokens_, ignore_eos_, digest_logits_;
   Sampler sampler_;
+  std::optional<uint32_t> reasoning_budget_;
+  std::vector<TokenId> closing_;
+  size_t next_closing_ = 0;  ///< of closing_; not 0: the thought was cut
+  uint64_t reasoning_tokens_ = 0;
   TextAssembler text_;
   std::string answer_;
   std::vector<TokenId> tokens_;

@@ -16,7 +16,7 @@ template <class A> void fields(A& a, SamplingRequest& m) {
 }
 template <class A> void fields(A& a, Generate& m) {
   a(m.id, m.prompt, m.sampling, m.max_tokens, m.max_time_ms, m.stop, m.overflow, m.logprobs, m.want_logprobs,
-    m.return_tokens, m.ignore_eos, m.digest_logits);
+    m.return_tokens, m.ignore_eos, m.digest_logits, m.reasoning_budget);
 }
 template <class A> void fields(A& a, CountTokens& m) { a(m.id, m.prompt); }
 template <class A> void fields(A& a, ScoreText& m) { a(m.id, m.prompt, m.text, m.tokens, m.has_tokens, m.top); }
@@ -31,7 +31,7 @@ template <class A> void fields(A& a, Command& m) { a(m.engine, m.body); }
 
 template <class A> void fields(A& a, Progress& m) { a(m.id, m.phase, m.done, m.total); }
 template <class A> void fields(A& a, TextDelta& m) { a(m.id, m.text, m.tokens_so_far); }
-template <class A> void fields(A& a, Usage& m) { a(m.prompt_tokens, m.cached_tokens, m.completion_tokens); }
+template <class A> void fields(A& a, Usage& m) { a(m.prompt_tokens, m.cached_tokens, m.completion_tokens, m.reasoning_tokens); }
 template <class A> void fields(A& a, Timings& m) {
   a(m.queue_ms, m.load_ms, m.prefill_ms, m.ttft_ms, m.decode_ms, m.prefill_tok_s, m.decode_tok_s);
 }
@@ -41,7 +41,7 @@ template <class A> void fields(A& a, SamplingParams& m) {
 }
 template <class A> void fields(A& a, GenerateResult& m) {
   a(m.id, m.text, m.finish_reason, m.stop_sequence, m.reasoning, m.usage, m.timings, m.seed, m.model, m.tokens, m.logprobs,
-    m.logit_digests, m.dropped_bytes, m.sampling);
+    m.logit_digests, m.dropped_bytes, m.sampling, m.reasoning_cut);
 }
 template <class A> void fields(A& a, CountResult& m) { a(m.id, m.tokens, m.per_message, m.template_overhead, m.dropped_bytes); }
 template <class A> void fields(A& a, ScoreResult& m) { a(m.id, m.tokens, m.logprobs, m.nll, m.top, m.top_last); }

@@ -68,6 +68,7 @@ struct Generate {
   Prompt prompt;
   SamplingRequest sampling;
   uint32_t max_tokens = 100;
+  std::optional<uint32_t> reasoning_budget;  ///< most tokens of a thought; then its end is put in the model's mouth
   uint64_t max_time_ms = 0;        ///< 0: none
   std::vector<std::string> stop;
   OverflowPolicy overflow = OverflowPolicy::kError;
@@ -128,6 +129,7 @@ struct TextDelta {
 };
 struct Usage {
   uint64_t prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0;
+  uint64_t reasoning_tokens = 0;  ///< of the completion, with the tags
 };
 struct Timings {
   double queue_ms = 0, load_ms = 0, prefill_ms = 0, ttft_ms = 0, decode_ms = 0, prefill_tok_s = 0, decode_tok_s = 0;
@@ -144,6 +146,7 @@ struct GenerateResult {
   FinishReason finish_reason = FinishReason::kStop;
   std::optional<std::string> stop_sequence;
   std::optional<std::string> reasoning;
+  bool reasoning_cut = false;  ///< the thought reached reasoning_budget
   Usage usage;
   Timings timings;
   uint64_t seed = 0;

@@ -4,8 +4,6 @@
 #include <string>
 #include <utility>
 
-#include "core/engine/text_assembler.h"
-
 namespace kvasir {
 namespace {
 
@@ -56,13 +54,13 @@ Result<TrustedText> render(const Prompt& prompt, const TextTools& tools) {
   return tools.chat_template->render(input);
 }
 
-/// Whether the last thought that a rendered prompt opens is still open.
-bool ends_in_reasoning(const std::vector<TokenId>& tokens, const Tokenizer& tokenizer) {
-  const auto tags = find_reasoning_tags(tokenizer);
-  if (!tags) return false;
-  const auto last = std::find_if(tokens.rbegin(), tokens.rend(),
-                                 [&](TokenId id) { return id == tags->open || id == tags->close; });
-  return last != tokens.rend() && *last == tags->open;
+/// Whether the rendered prompt ends with the beginning of a thought, in the template's own words and not in a user's.
+bool ends_in_reasoning(const TrustedText& rendered, const ReasoningTags& tags) {
+  const std::string_view text = rendered.text();
+  const size_t end = text.find_last_not_of(" \t\r\n") + 1;
+  if (!text.substr(0, end).ends_with(tags.open)) return false;
+  const size_t begin = end - tags.open.size();
+  return std::ranges::any_of(rendered.runs(), [&](const TrustRun& r) { return r.trusted && r.begin <= begin && r.end >= end; });
 }
 
 }  // namespace
@@ -131,7 +129,8 @@ Result<PreparedPrompt> prepare_prompt(const Prompt& prompt, const TextTools& too
     const TrustedText rendered = KVASIR_TRY(render(prompt, tools));
     encoded = KVASIR_TRY(tokenizer.encode(rendered, {.add_special = true}));
     if (encoded.ids.empty()) return Failure{Code::kInvalidArgument, "the chat template made an empty prompt of these messages"};
-    out.starts_in_reasoning = ends_in_reasoning(encoded.ids, tokenizer);
+    out.reasoning = find_reasoning_tags(tokenizer, tools.chat_template);
+    out.starts_in_reasoning = out.reasoning && ends_in_reasoning(rendered, *out.reasoning);
   }
   out.tokens = std::move(encoded.ids);
   out.dropped_bytes = encoded.dropped_bytes;

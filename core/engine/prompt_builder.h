@@ -7,6 +7,7 @@
 
 #include "core/engine/engine.h"
 #include "core/engine/messages.h"
+#include "core/engine/text_assembler.h"
 #include "core/text/chat_template.h"
 #include "core/text/tokenizer.h"
 
@@ -21,7 +22,8 @@ struct TextTools {
 struct PreparedPrompt {
   std::vector<TokenId> tokens;
   uint64_t dropped_bytes = 0;
-  bool starts_in_reasoning = false;  ///< the template opened a thought and left it open
+  std::optional<ReasoningTags> reasoning = {};  ///< for a conversation, if the model can think
+  bool starts_in_reasoning = false;             ///< the template opened a thought and left it open
 };
 
 /// Everything that can be refused without the model's weights: limits, token ids, stop strings, overflow policy.

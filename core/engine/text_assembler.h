@@ -7,16 +7,18 @@
 #include <vector>
 
 #include "core/engine/stop_matcher.h"
+#include "core/text/chat_template.h"
 #include "core/text/tokenizer.h"
 #include "core/text/utf8_stream.h"
 
 namespace kvasir {
 
-/// The tokens around a model's thinking, if its vocabulary has them (decisions.md 19).
+/// What stands around a model's thinking (decisions.md 19): one token each, or several.
 struct ReasoningTags {
-  TokenId open = 0, close = 0;
+  std::string open, close;
 };
-std::optional<ReasoningTags> find_reasoning_tags(const Tokenizer& tokenizer);
+/// The tags that the vocabulary has as tokens, else those that the chat template (may be null) speaks of.
+std::optional<ReasoningTags> find_reasoning_tags(const Tokenizer& tokenizer, const ChatTemplate* chat_template);
 
 struct TextAssemblerOptions {
   std::vector<std::string> stops;
@@ -37,14 +39,19 @@ class TextAssembler {
   const std::optional<std::string>& stop_sequence() const noexcept { return stops_.matched(); }
   /// What was thought so far; absent if the model did not think.
   const std::optional<std::string>& reasoning() const noexcept { return reasoning_; }
+  bool in_reasoning() const noexcept { return state_ == State::kReasoning; }
 
  private:
   enum class State : uint8_t { kStart, kReasoning, kAfterReasoning, kAnswer };
-  std::string answer(std::string text);
+  std::string start(std::string_view bytes);
+  std::string reason(std::string_view bytes);
+  std::string answer(std::string_view bytes);
 
   const Tokenizer& tokenizer_;
   std::optional<ReasoningTags> tags_;
+  std::optional<TokenId> open_, close_;  ///< tags that are tokens: their bytes may be those of control tokens, none
   State state_ = State::kAnswer;
+  std::string held_;  ///< bytes that may be the beginning of a tag
   Utf8Stream utf8_;
   StopMatcher stops_;
   std::optional<std::string> reasoning_;

@@ -69,6 +69,7 @@ int64_t unix_now() {
 struct ChatTemplate::Impl {
   jinja::Template source;
   TemplateLimits limits;
+  std::string text;
 };
 
 ChatTemplate::ChatTemplate(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -78,7 +79,11 @@ ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 
 Result<ChatTemplate> ChatTemplate::parse(std::string_view source, const TemplateLimits& limits) {
   auto parsed = KVASIR_TRY(jinja::parse_template(source, limits));
-  return ChatTemplate(std::make_unique<Impl>(Impl{std::move(parsed), limits}));
+  return ChatTemplate(std::make_unique<Impl>(Impl{std::move(parsed), limits, std::string(source)}));
+}
+
+bool ChatTemplate::mentions(std::string_view words) const noexcept {
+  return impl_->text.find(words) != std::string::npos;
 }
 
 Result<TrustedText> ChatTemplate::render(const TemplateInput& input) const {

@@ -43,6 +43,8 @@ class ChatTemplate {
 
   /// Errors: kInvalidArgument with line and what was expected; kTooLarge.
   static Result<ChatTemplate> parse(std::string_view source, const TemplateLimits& limits = {});
+  /// True if the template's source holds `words`.
+  bool mentions(std::string_view words) const noexcept;
   /// Errors: kInvalidArgument (the template's own raise_exception text, undefined use), kTooLarge (a limit, by name).
   Result<TrustedText> render(const TemplateInput& input) const;
 

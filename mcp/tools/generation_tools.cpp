@@ -46,6 +46,9 @@ FieldTable<GenerateArgs> build_fields() {
       .add("stop", &A::stop, "Texts that end the answer; not part of it.",
            {.max_bytes = 4096, .min_bytes = 1, .max_items = 64})
       .add("raw", &A::raw, "Continue prompt as bare text, without the chat template.")
+      .add("reasoning_budget", &A::reasoning_budget,
+           "Most tokens of a thinking model's thought; then it has to answer. Default: no limit.",
+           {.minimum = 0, .maximum = kMaxTokens})
       .add("max_time_ms", &A::max_time_ms, "Return what is there after this time (finish_reason time_limit).",
            {.minimum = 1, .maximum = kMaxTimeMs})
       .add("overflow", &A::overflow,
@@ -145,6 +148,7 @@ Result<Generate> to_command(GenerateArgs args) {
                   .seed = args.seed,
                   .logit_bias = std::move(args.logit_bias)};
   out.max_tokens = args.max_tokens;
+  out.reasoning_budget = args.reasoning_budget;
   out.max_time_ms = args.max_time_ms.value_or(0);
   out.stop = std::move(args.stop);
   out.overflow = OverflowPolicy::kError;
@@ -177,10 +181,12 @@ const char* finish_reason_name(FinishReason reason) noexcept {
 Json to_json(const GenerateResult& r) {
   Json out{{"text", r.text}, {"finish_reason", finish_reason_name(r.finish_reason)}};
   if (r.reasoning) out["reasoning"] = *r.reasoning;
+  if (r.reasoning_cut) out["reasoning_cut"] = true;
   if (r.stop_sequence) out["stop_sequence"] = *r.stop_sequence;
   out["usage"] = Json{{"prompt_tokens", r.usage.prompt_tokens},
                       {"cached_tokens", r.usage.cached_tokens},
                       {"completion_tokens", r.usage.completion_tokens}};
+  if (r.reasoning) out["usage"]["reasoning_tokens"] = r.usage.reasoning_tokens;
   out["timings"] = timings_json(r.timings);
   out["seed"] = r.seed;
   out["model"] = r.model;
@@ -216,11 +222,12 @@ Tool generate_text_tool() {
   tool.output_schema = output_schema({
       {"text", "string", "The generated text"},
       {"finish_reason", "string", "stop, length, time_limit, context_full, cancelled or grammar"},
-      {"usage", "object", "prompt_tokens, cached_tokens, completion_tokens"},
+      {"usage", "object", "prompt_tokens, cached_tokens, completion_tokens; reasoning_tokens of these"},
       {"timings", "object", "Where the time went, in ms and tokens per second"},
       {"seed", "integer", "Gives the same answer again"},
       {"model", "string", "The model that answered"},
       {"reasoning", "string", "What the model thought before the answer", false},
+      {"reasoning_cut", "boolean", "The thought was ended at reasoning_budget", false},
       {"stop_sequence", "string", "The stop text that ended it", false},
       {"tokens", "[integer]", "Token ids of the text", false},
       {"logprobs", "[object]", "Per token: token, text, logprob, top", false},

@@ -24,10 +24,13 @@ struct Run {
 };
 
 /// Makes the generation say `bytes` (or -1 for the end token) by one-hot logits.
-Run say(const Generate& what, const std::vector<int>& bytes, uint32_t context = 100, size_t prompt_tokens = 3) {
+Run say(const Generate& what, const std::vector<int>& bytes, uint32_t context = 100, size_t prompt_tokens = 3,
+        bool thinking = false) {
   static const FakeTokenizer tokenizer;
   PreparedPrompt prompt;
   prompt.tokens.assign(prompt_tokens, 'p');
+  if (what.prompt.kind == Prompt::Kind::kMessages) prompt.reasoning = find_reasoning_tags(tokenizer, nullptr);
+  prompt.starts_in_reasoning = thinking;
   SamplingParams greedy;
   greedy.temperature = 0;
   Generation generation(what, prompt, greedy, tokenizer, context);
@@ -92,6 +95,33 @@ TEST_CASE("deltas joined are the text, also with stop strings and split code poi
   const Run cut = say(what, {'a', 'E', 'N', 0xE2, 0x82});
   CHECK(cut.result.text == "aEN\xEF\xBF\xBD");
   CHECK(cut.deltas == cut.result.text);
+}
+
+TEST_CASE("a thought that reaches its budget is closed, and the answer follows") {
+  Generate what = request(20);
+  what.prompt.kind = Prompt::Kind::kMessages;
+  what.return_tokens = true;
+  const std::vector<int> thought{kFakeThink, 'a', 'b', 'c', 'd', 'e'};
+  const Run free = say(what, thought);
+  CHECK(free.result.reasoning == "abcde");
+  CHECK_FALSE(free.result.reasoning_cut);
+  CHECK(free.result.usage.reasoning_tokens == 6);
+  what.reasoning_budget = 3;
+  const Run cut = say(what, thought);
+  CHECK(cut.result.tokens == std::vector<TokenId>{kFakeThink, 'a', 'b', kFakeThinkEnd, 'd', 'e'});
+  CHECK(cut.result.reasoning == "ab");
+  CHECK(cut.result.text == "de");
+  CHECK(cut.deltas == "de");
+  CHECK(cut.result.reasoning_cut);
+  CHECK(cut.result.usage.reasoning_tokens == 4);
+  what.reasoning_budget = 0;
+  const Run none = say(what, {'a', 'b'}, 100, 3, true);
+  CHECK(none.result.reasoning == "");
+  CHECK(none.result.text == "b");
+  CHECK(none.result.reasoning_cut);
+  const Run unneeded = say(what, {'a', 'b'});
+  CHECK(unneeded.result.text == "ab");
+  CHECK_FALSE(unneeded.result.reasoning_cut);
 }
 
 TEST_CASE("log-probabilities are those of the raw logits and digests tell rows apart") {

@@ -112,7 +112,7 @@ TEST_CASE("tokens that are parts of a code point come out whole") {
 
 TEST_CASE("a thought is told apart from the answer, and stop strings look at the answer only") {
   const test::FakeTokenizer tokenizer;
-  TextAssembler text(tokenizer, {.stops = {"x"}, .reasoning = find_reasoning_tags(tokenizer)});
+  TextAssembler text(tokenizer, {.stops = {"x"}, .reasoning = find_reasoning_tags(tokenizer, nullptr)});
   std::string out;
   const auto push_all = [&](std::string_view bytes) {
     for (const char c : bytes) out += text.push(static_cast<unsigned char>(c));
@@ -129,16 +129,34 @@ TEST_CASE("a thought is told apart from the answer, and stop strings look at the
 
 TEST_CASE("a thought that the prompt opened is reasoning from the first token, also when it never ends") {
   const test::FakeTokenizer tokenizer;
-  TextAssembler text(tokenizer, {.stops = {}, .reasoning = find_reasoning_tags(tokenizer), .starts_in_reasoning = true});
+  TextAssembler text(tokenizer, {.stops = {}, .reasoning = find_reasoning_tags(tokenizer, nullptr), .starts_in_reasoning = true});
   CHECK(text.push('h') == "");
   CHECK(text.push('m') == "");
   CHECK(text.finish() == "");
   CHECK(text.reasoning() == "hm");
 }
 
+TEST_CASE("tags of several tokens are found across any split, and what only looks like one is text") {
+  const test::FakeTokenizer tokenizer;
+  const auto say = [&](std::string_view bytes, bool starts_in_reasoning = false) {
+    TextAssembler text(tokenizer, {.stops = {"x"}, .reasoning = ReasoningTags{"[THINK]", "[/THINK]"}, .starts_in_reasoning = starts_in_reasoning});
+    std::string out;
+    for (const char c : bytes) out += text.push(static_cast<unsigned char>(c));
+    out += text.finish();
+    return text.reasoning().value_or("-") + "|" + out;
+  };
+  CHECK(say("[THINK]a [/THIN b\xC3\xA9[/THINK]\n\nc") == "a [/THIN b\xC3\xA9|c");
+  CHECK(say(" [THINK][/THINK]c") == "| c");
+  CHECK(say("[THI c") == "-|[THI c");
+  CHECK(say("[THI") == "-|[THI");
+  CHECK(say("a [THINK]b") == "-|a [THINK]b");
+  CHECK(say("hm x[/THINK]ok x", true) == "hm x|ok ");
+  CHECK(say("hm [/THIN", true) == "hm [/THIN|");
+}
+
 TEST_CASE("without a thought there is no reasoning") {
   const test::FakeTokenizer tokenizer;
-  TextAssembler text(tokenizer, {.stops = {}, .reasoning = find_reasoning_tags(tokenizer)});
+  TextAssembler text(tokenizer, {.stops = {}, .reasoning = find_reasoning_tags(tokenizer, nullptr)});
   CHECK(text.push('o') == "o");
   CHECK(text.push('k') == "k");
   CHECK_FALSE(text.reasoning());
