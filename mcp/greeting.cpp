@@ -10,6 +10,8 @@ using rpc::Json;
 
 constexpr std::array<std::pair<const char*, KvType>, 3> kKvTypes{
     {{"f16", KvType::kF16}, {"q8_0", KvType::kQ8_0}, {"f32", KvType::kF32}}};
+constexpr std::array<std::pair<const char*, QuantizeOnLoad>, 3> kQuantizations{
+    {{"", QuantizeOnLoad::kNone}, {"q8_0", QuantizeOnLoad::kQ8_0}, {"q4_0", QuantizeOnLoad::kQ4_0}}};
 
 Failure bad(const char* member) {
   return Failure{Code::kInvalidArgument, std::string("greeting: member '") + member + "' is missing or wrong"};
@@ -37,9 +39,13 @@ Json engine_json(const EngineKey& key) {
   const char* kv = "f16";
   for (const auto& [name, type] : kKvTypes)
     if (type == key.kv_type) kv = name;
+  const char* quantize = "";
+  for (const auto& [name, how] : kQuantizations)
+    if (how == key.quantize) quantize = name;
   return {{"model", key.model},     {"context", key.context},
           {"threads", key.threads}, {"backend", key.backend},
-          {"kv_type", kv},          {"exact_activations", key.activations == Activations::kF32}};
+          {"kv_type", kv},          {"exact_activations", key.activations == Activations::kF32},
+          {"quantize", quantize}};
 }
 
 Result<EngineKey> read_engine(const Json& from) {
@@ -55,6 +61,11 @@ Result<EngineKey> read_engine(const Json& from) {
   if (!known) return bad("kv_type");
   const bool exact = KVASIR_TRY(switch_of(from, "exact_activations"));
   key.activations = exact ? Activations::kF32 : Activations::kAuto;
+  const std::string quantize = KVASIR_TRY(text_of(from, "quantize"));
+  known = false;
+  for (const auto& [name, how] : kQuantizations)
+    if (quantize == name) key.quantize = how, known = true;
+  if (!known) return bad("quantize");
   return key;
 }
 

@@ -47,7 +47,7 @@ Result<std::unique_ptr<Rig>> Rig::create(const EngineEnvironment& environment, c
   const SteadyClock clock;
   const TimePoint started = clock.now();
   rig->backend_ = KVASIR_TRY(environment.open_backend(key.backend, {.threads = key.threads, .activations = key.activations}));
-  rig->model_ = KVASIR_TRY(environment.load(key.model, *rig->backend_, [](double) { return true; }));
+  rig->model_ = KVASIR_TRY(environment.load(key.model, {.quantize = key.quantize}, *rig->backend_, [](double) { return true; }));
   rig->load_ms = Milliseconds(clock.now() - started).count();
   return rig;
 }

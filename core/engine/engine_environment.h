@@ -18,9 +18,9 @@ class EngineEnvironment {
   virtual std::vector<Probe> probes() const = 0;
   virtual Result<Probe> select_backend(std::string_view name) const = 0;
   virtual Result<std::unique_ptr<Backend>> open_backend(std::string_view name, const BackendOptions& options) const = 0;
-  virtual Result<ModelDescription> describe(const std::string& path) const = 0;
+  virtual Result<ModelDescription> describe(const std::string& path, const ModelOptions& options) const = 0;
   virtual Result<ModelText> load_text(const std::string& path) const = 0;
-  virtual Result<std::unique_ptr<Model>> load(const std::string& path, Backend& backend,
+  virtual Result<std::unique_ptr<Model>> load(const std::string& path, const ModelOptions& options, Backend& backend,
                                               const LoadProgress& progress) const = 0;
   /// Memory that can be taken without swapping: MemAvailable, or what the control group leaves if that is less.
   virtual uint64_t available_memory_bytes() const = 0;

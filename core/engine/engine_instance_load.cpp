@@ -43,10 +43,11 @@ void EngineInstance::start_load() {
   loading_ = std::make_unique<Loading>();
   loading_->started = clock_.now();
   loading_->thread = std::jthread([this, loading = loading_.get(), opened = std::move(*backend)]() mutable {
+    const ModelOptions options{.quantize = key_.quantize};
     const auto load = [&]() -> Result<std::shared_ptr<LoadedModel>> {
-      const ModelDescription description = KVASIR_TRY(environment_.describe(key_.model));
+      const ModelDescription description = KVASIR_TRY(environment_.describe(key_.model, options));
       KVASIR_TRY(host_.begin_load(*this, description.weight_bytes + kLoadOverheadBytes, loading->cancelled));
-      auto model = environment_.load(key_.model, *opened, [loading](double share) {
+      auto model = environment_.load(key_.model, options, *opened, [loading](double share) {
         loading->percent = static_cast<uint32_t>(std::clamp(share, 0.0, 1.0) * 100);
         return !loading->cancelled;
       });

@@ -103,7 +103,7 @@ Result<ModelInfoResult> EngineInstance::describe(GenerationId id) {
     info.context_reason = status_.context_reason;
     info.memory.kv_bytes = status_.kv_bytes;
   } else {
-    info.model = KVASIR_TRY(environment_.describe(key_.model));
+    info.model = KVASIR_TRY(environment_.describe(key_.model, {.quantize = key_.quantize}));
     if (const auto probe = environment_.select_backend(key_.backend)) {
       info.backend = {.name = probe->name, .isa_or_device = {}, .reason = probe->reason, .threads = key_.threads};
     } else {

@@ -6,7 +6,7 @@
 
 namespace kvasir {
 
-template <class A> void fields(A& a, EngineKey& m) { a(m.model, m.context, m.threads, m.backend, m.kv_type, m.activations); }
+template <class A> void fields(A& a, EngineKey& m) { a(m.model, m.context, m.threads, m.backend, m.kv_type, m.activations, m.quantize); }
 template <class A> void fields(A& a, ChatMessage& m) { a(m.role, m.content, m.json); }
 template <class A> void fields(A& a, Prompt& m) {
   a(m.kind, m.messages, m.tools_json, m.template_extra_json, m.text, m.tokens);
@@ -55,7 +55,7 @@ template <class A> void fields(A& a, ModelDescription::Tensor& m) { a(m.name, m.
 template <class A> void fields(A& a, ModelDescription& m) {
   a(m.path, m.name, m.architecture, m.quantization, m.format, m.parameters, m.file_bytes, m.weight_bytes, m.layers,
     m.embedding, m.heads, m.kv_heads, m.head_dim, m.feed_forward, m.max_context, m.vocab_size, m.has_chat_template,
-    m.sampling, m.fingerprint, m.tensors, m.metadata);
+    m.sampling, m.fingerprint, m.tensors, m.metadata, m.quantized_on_load);
 }
 template <class A> void fields(A& a, BackendInfo& m) { a(m.name, m.isa_or_device, m.reason, m.threads, m.numerics_version); }
 template <class A> void fields(A& a, Probe& m) { a(m.name, m.usable, m.score, m.reason); }
@@ -67,6 +67,7 @@ template <class A> void fields(A& a, Failed& m) { a(m.id, m.code, m.message, m.r
 
 /// The largest legal number of each enum that travels.
 constexpr uint8_t last_of(KvType) { return static_cast<uint8_t>(KvType::kF32); }
+constexpr uint8_t last_of(QuantizeOnLoad) { return static_cast<uint8_t>(QuantizeOnLoad::kQ4_0); }
 constexpr uint8_t last_of(Activations) { return static_cast<uint8_t>(Activations::kF32); }
 constexpr uint8_t last_of(Prompt::Kind) { return static_cast<uint8_t>(Prompt::Kind::kTokens); }
 constexpr uint8_t last_of(OverflowPolicy) { return static_cast<uint8_t>(OverflowPolicy::kCompress); }

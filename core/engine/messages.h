@@ -27,6 +27,7 @@ struct EngineKey {
   std::string backend = "auto";
   KvType kv_type = KvType::kF16;
   Activations activations = Activations::kAuto;
+  QuantizeOnLoad quantize = QuantizeOnLoad::kNone;
   bool operator==(const EngineKey&) const = default;
 };
 

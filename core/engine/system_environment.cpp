@@ -14,11 +14,13 @@ class SystemEnvironment final : public EngineEnvironment {
   Result<std::unique_ptr<Backend>> open_backend(std::string_view name, const BackendOptions& options) const override {
     return registry_.open(name, options);
   }
-  Result<ModelDescription> describe(const std::string& path) const override { return describe_model(path); }
+  Result<ModelDescription> describe(const std::string& path, const ModelOptions& options) const override {
+    return describe_model(path, options);
+  }
   Result<ModelText> load_text(const std::string& path) const override { return load_model_text(path); }
-  Result<std::unique_ptr<Model>> load(const std::string& path, Backend& backend,
+  Result<std::unique_ptr<Model>> load(const std::string& path, const ModelOptions& options, Backend& backend,
                                       const LoadProgress& progress) const override {
-    return Model::load(path, backend, progress);
+    return Model::load(path, backend, progress, options);
   }
   uint64_t available_memory_bytes() const override { return kvasir::available_memory_bytes(); }
 

@@ -105,7 +105,7 @@ Result<std::string> WeightHasher::hash() {
     XXH128_hash_t hash;
   };
   std::vector<Item> items;
-  for (const FileTensor* tensor : in_name_order(file_)) items.push_back({tensor, {}});
+  for (const FileTensor* tensor : in_name_order(file_.stored())) items.push_back({tensor, {}});
   std::vector<Item*> by_offset;
   for (Item& item : items) by_offset.push_back(&item);
   // As the loader reads: file by file, forward.

@@ -14,8 +14,9 @@ namespace kvasir {
 /// Hex identity of metadata and tensor table alone: cheap, known before the load.
 std::string header_fingerprint(const ModelFile& file);
 
-/// Hashes all tensors on a thread of its own while the loader packs them: it reads in file order, so one of the two
-/// finds the other's pages in memory. `file` must outlive the object.
+/// Hashes all tensors, as they are stored (what a load makes of them follows from the types in the header), on a thread
+/// of its own while the loader packs them: it reads in file order, so one of the two finds the other's pages in memory.
+/// `file` must outlive the object.
 class WeightHasher {
  public:
   explicit WeightHasher(const ModelFile& file);

@@ -7,6 +7,7 @@
 #include "core/model/families/family.h"
 #include "core/model/file_source.h"
 #include "core/model/fingerprint.h"
+#include "core/model/quantise.h"
 #include "core/model/transformer.h"
 
 namespace kvasir {
@@ -25,10 +26,12 @@ struct CheckedModel {
   ModelDescription description;
 };
 
-Result<CheckedModel> check(std::unique_ptr<ModelFile> file, const ModelLimits& limits) {
+Result<CheckedModel> check(std::unique_ptr<ModelFile> stored, const ModelOptions& options, const ModelLimits& limits) {
+  auto [file, note] = quantise_on_load(std::move(stored), options.quantize);
   CheckedModel out;
   ModelConfig config = KVASIR_TRY(read_model_config(*file, limits));
   out.description = KVASIR_TRY(describe(*file, config));
+  out.description.quantized_on_load = std::move(note);
   KVASIR_TRY(file->vocabulary());
   out.plan = std::make_unique<WeightPlan>(*file);
   out.transformer = KVASIR_TRY(Transformer::create(std::move(config), *out.plan));
@@ -36,9 +39,9 @@ Result<CheckedModel> check(std::unique_ptr<ModelFile> file, const ModelLimits& l
   return out;
 }
 
-Result<CheckedModel> open_and_check(const std::string& path, const ModelLimits& limits) {
+Result<CheckedModel> open_and_check(const std::string& path, const ModelOptions& options, const ModelLimits& limits) {
   auto file = KVASIR_TRY(ModelFile::open(path, limits));
-  auto checked = check(std::move(file), limits);
+  auto checked = check(std::move(file), options, limits);
   if (!checked) return in_file(path, checked.error());
   return checked;
 }
@@ -124,6 +127,9 @@ class LoadedModel final : public Model {
 Result<std::unique_ptr<Model>> load_checked(CheckedModel checked, Backend& backend, const LoadProgress& progress) {
   ModelText text = KVASIR_TRY(make_text(*checked.file));
   warn_unused(*checked.plan, checked.file->path());
+  if (const std::string& note = checked.description.quantized_on_load; !note.empty()) {
+    log::info("model event=quantized_on_load what=\"" + note + "\" path=" + checked.file->path());
+  }
   WeightHasher hasher(*checked.file);
   auto weights = KVASIR_TRY(checked.plan->upload(backend, progress));
   checked.description.fingerprint = KVASIR_TRY(hasher.result());
@@ -133,8 +139,8 @@ Result<std::unique_ptr<Model>> load_checked(CheckedModel checked, Backend& backe
 
 }  // namespace
 
-Result<ModelDescription> describe_model(const std::string& path) {
-  CheckedModel checked = KVASIR_TRY(open_and_check(path, ModelLimits{}));
+Result<ModelDescription> describe_model(const std::string& path, const ModelOptions& options) {
+  CheckedModel checked = KVASIR_TRY(open_and_check(path, options, ModelLimits{}));
   return std::move(checked.description);
 }
 
@@ -145,8 +151,9 @@ Result<ModelText> load_model_text(const std::string& path) {
   return text;
 }
 
-Result<std::unique_ptr<Model>> Model::load(const std::string& path, Backend& backend, const LoadProgress& progress) {
-  auto model = load_checked(KVASIR_TRY(open_and_check(path, ModelLimits{})), backend, progress);
+Result<std::unique_ptr<Model>> Model::load(const std::string& path, Backend& backend, const LoadProgress& progress,
+                                           const ModelOptions& options) {
+  auto model = load_checked(KVASIR_TRY(open_and_check(path, options, ModelLimits{})), backend, progress);
   if (!model) return in_file(path, model.error());
   return model;
 }

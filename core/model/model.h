@@ -24,6 +24,13 @@ struct RecommendedSampling {
   std::optional<uint32_t> top_k;
 };
 
+/// What float matrices become while they are loaded.
+enum class QuantizeOnLoad : uint8_t { kNone, kQ8_0, kQ4_0 };
+
+struct ModelOptions {
+  QuantizeOnLoad quantize = QuantizeOnLoad::kNone;
+};
+
 /// What the header alone tells: no weights are read. Shown by get_model_info, `models info`, `doctor`.
 struct ModelDescription {
   std::string path;
@@ -32,6 +39,7 @@ struct ModelDescription {
   std::string
       quantization;    ///< the most common matrix type by bytes, e.g. "Q4_1"; with the file's own label if it has one
   std::string format;  ///< "gguf v3", "safetensors"
+  std::string quantized_on_load;  ///< what ModelOptions::quantize changed and what it had to keep; empty: nothing
   uint64_t parameters = 0;
   uint64_t file_bytes = 0;
   uint64_t weight_bytes = 0;
@@ -54,7 +62,7 @@ struct ModelDescription {
 
 /// Opens and fully validates one model file or folder without reading weights: what `models info` prints.
 /// Errors: kNotFound, kIo, kCorrupt, kUnsupported (names the architecture and lists those that work), kTooLarge.
-Result<ModelDescription> describe_model(const std::string& path);
+Result<ModelDescription> describe_model(const std::string& path, const ModelOptions& options = {});
 
 /// The tokenizer and template alone (tokenize, template commands): no weights are read.
 struct ModelText {
@@ -70,7 +78,8 @@ using LoadProgress = std::function<bool(double)>;
 class Model {
  public:
   virtual ~Model() = default;
-  static Result<std::unique_ptr<Model>> load(const std::string& path, Backend& backend, const LoadProgress& progress);
+  static Result<std::unique_ptr<Model>> load(const std::string& path, Backend& backend, const LoadProgress& progress,
+                                             const ModelOptions& options = {});
 
   virtual const ModelDescription& description() const noexcept = 0;
   virtual const Tokenizer& tokenizer() const noexcept = 0;

@@ -48,6 +48,8 @@ class ModelFile {
   virtual Result<std::optional<std::string>> chat_template() const = 0;
   /// Error kCorrupt if a file is no longer what it was when opened.
   virtual Result<void> check_unchanged() const = 0;
+  /// The model as it lies on disk, where this one changes weights while they are read (quantise.h); else itself.
+  virtual const ModelFile& stored() const noexcept { return *this; }
 };
 
 /// tokenizer.ggml.* of GGUF metadata as checked types: counts, element types and id ranges (reliability.md V1-V4, V6,

@@ -17,6 +17,8 @@ const OptionSpec kBackend{"backend", OptionKind::kText, "NAME", "auto",
 const OptionSpec kKvType{"kv-type", OptionKind::kText, "TYPE", "f16", "type of the KV cache: f16, q8_0, f32"};
 const OptionSpec kActivations{"activations", OptionKind::kText, "TYPE", "auto",
                               "auto (8 bits for integer weights) or f32 (exact, slow)"};
+const OptionSpec kQuantize{"quantize", OptionKind::kText, "TYPE", "",
+                           "quantize float weights while loading: q8_0 or q4_0 (default: keep the file's types)"};
 const OptionSpec kJson{"json", OptionKind::kSwitch, "", "", "one JSON object on stdout"};
 
 namespace {
@@ -25,7 +27,7 @@ constexpr uint64_t kMaxThreads = 1024;
 }  // namespace
 
 std::vector<const OptionSpec*> engine_options(std::vector<const OptionSpec*> more) {
-  std::vector<const OptionSpec*> all{&kModel, &kContext, &kThreads, &kBackend, &kKvType, &kActivations};
+  std::vector<const OptionSpec*> all{&kModel, &kContext, &kThreads, &kBackend, &kKvType, &kActivations, &kQuantize};
   all.insert(all.end(), more.begin(), more.end());
   return all;
 }
@@ -53,7 +55,16 @@ Result<EngineKey> engine_key(const Options& options) {
     return Failure{Code::kInvalidArgument, "--activations: '" + activations + "' is neither auto nor f32"};
   }
   key.activations = activations == "f32" ? Activations::kF32 : Activations::kAuto;
+  key.quantize = KVASIR_TRY(quantize_option(options));
   return key;
+}
+
+Result<QuantizeOnLoad> quantize_option(const Options& options) {
+  const std::string type = options.text("quantize");
+  if (type.empty()) return QuantizeOnLoad::kNone;
+  if (type == "q8_0") return QuantizeOnLoad::kQ8_0;
+  if (type == "q4_0") return QuantizeOnLoad::kQ4_0;
+  return Failure{Code::kInvalidArgument, "--quantize: '" + type + "' is neither q8_0 nor q4_0"};
 }
 
 Result<EngineKey> resolved_engine_key(const Context& context) {

@@ -9,14 +9,16 @@
 
 namespace kvasir::app {
 
-extern const OptionSpec kModel, kContext, kThreads, kBackend, kKvType, kActivations, kJson;
+extern const OptionSpec kModel, kContext, kThreads, kBackend, kKvType, kActivations, kQuantize, kJson;
 
-/// kModel, kContext, kThreads, kBackend, kKvType, kActivations and then `more`.
+/// kModel, kContext, kThreads, kBackend, kKvType, kActivations, kQuantize and then `more`.
 std::vector<const OptionSpec*> engine_options(std::vector<const OptionSpec*> more);
 
 /// `model` is as the user gave it, not resolved. Errors: kInvalidArgument with what is allowed.
 Result<EngineKey> engine_key(const Options& options);
 /// The same with the model resolved to a path. Errors also: kUnavailable.
 Result<EngineKey> resolved_engine_key(const Context& context);
+/// What --quantize says, alone. Errors: kInvalidArgument.
+Result<QuantizeOnLoad> quantize_option(const Options& options);
 
 }  // namespace kvasir::app

@@ -140,6 +140,7 @@ Json to_json(const ModelInfoResult& r) {
            {"format", m.format},
            {"max_context", m.max_context},
            {"context", r.context}};
+  if (!m.quantized_on_load.empty()) out["quantized_on_load"] = m.quantized_on_load;
   if (!r.context_reason.empty()) out["context_reason"] = r.context_reason;
   out["vocab_size"] = m.vocab_size;
   out["chat_template"] = m.has_chat_template;
@@ -239,6 +240,7 @@ Tool get_model_info_tool() {
       {"architecture", "string", "Model family"},
       {"parameters", "integer", "Number of weights"},
       {"quantization", "string", "Type of most weights"},
+      {"quantized_on_load", "string", "What --quantize changed while loading", false},
       {"format", "string", "File format"},
       {"max_context", "integer", "Tokens that the model was made for"},
       {"context", "integer", "Tokens that fit here"},

@@ -25,7 +25,7 @@ Runner::Runner(const std::filesystem::path& path, const RunnerOptions& options) 
   BackendOptions backend_options;
   backend_options.activations = options.activations;
   backend_ = must(BackendRegistry::create().open(options.backend, backend_options));
-  model_ = must(Model::load(path.string(), *backend_, {}));
+  model_ = must(Model::load(path.string(), *backend_, {}, {.quantize = options.quantize}));
   model_->choose_context(options.context);
   const uint32_t pages = (options.context + kPageTokens - 1) / kPageTokens * options.sequences;
   KvPoolSpec spec = model_->kv_spec(options.kv, pages, options.sequences, options.max_rows);

@@ -15,6 +15,7 @@ struct RunnerOptions {
   std::string backend = "reference";
   KvType kv = KvType::kF32;
   Activations activations = Activations::kF32;
+  QuantizeOnLoad quantize = QuantizeOnLoad::kNone;
   uint32_t sequences = 1;
   uint32_t context = 256;  ///< per sequence
   uint32_t max_rows = 256;

@@ -241,20 +241,20 @@ Result<std::unique_ptr<Backend>> FakeEnvironment::open_backend(std::string_view 
   return make_fake_backend();
 }
 
-Result<ModelDescription> FakeEnvironment::describe(const std::string& path) const {
+Result<ModelDescription> FakeEnvironment::describe(const std::string& path, const ModelOptions&) const {
   if (path.find("missing") != std::string::npos) return Failure{Code::kNotFound, "no such file"};
   return describe_fake(options_, path);
 }
 
 Result<ModelText> FakeEnvironment::load_text(const std::string& path) const {
-  KVASIR_TRY(describe(path));
+  KVASIR_TRY(describe(path, {}));
   ModelText text;
   text.tokenizer = std::make_unique<FakeTokenizer>();
   return text;
 }
 
-Result<std::unique_ptr<Model>> FakeEnvironment::load(const std::string& path, Backend&, const LoadProgress& progress) const {
-  KVASIR_TRY(describe(path));
+Result<std::unique_ptr<Model>> FakeEnvironment::load(const std::string& path, const ModelOptions&, Backend&, const LoadProgress& progress) const {
+  KVASIR_TRY(describe(path, {}));
   constexpr int kParts = 20;
   for (int i = 0; i < kParts; ++i) {
     if (!progress(static_cast<double>(i) / kParts)) return Failure{Code::kCancelled, "cancelled"};

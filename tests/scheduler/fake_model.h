@@ -62,9 +62,10 @@ class FakeEnvironment final : public EngineEnvironment {
   std::vector<Probe> probes() const override;
   Result<Probe> select_backend(std::string_view name) const override;
   Result<std::unique_ptr<Backend>> open_backend(std::string_view name, const BackendOptions& options) const override;
-  Result<ModelDescription> describe(const std::string& path) const override;
+  Result<ModelDescription> describe(const std::string& path, const ModelOptions& options) const override;
   Result<ModelText> load_text(const std::string& path) const override;
-  Result<std::unique_ptr<Model>> load(const std::string& path, Backend& backend, const LoadProgress& progress) const override;
+  Result<std::unique_ptr<Model>> load(const std::string& path, const ModelOptions& options, Backend& backend,
+                                      const LoadProgress& progress) const override;
   uint64_t available_memory_bytes() const override { return memory; }
 
   std::atomic<uint64_t> memory{8ULL << 30};

@@ -57,16 +57,21 @@ Json backends(const std::string& wanted) {
   return out;
 }
 
-Json model(const std::string& name, const Paths& paths) {
+Json model(const Options& options, const Paths& paths) {
+  const std::string name = options.text("model");
+  const auto quantize = quantize_option(options);
+  if (!quantize) return {{"usable", false}, {"reason", quantize.error().message}};
   const auto path = resolve_model(name, paths.models_dir);
   if (!path) return {{"usable", false}, {"reason", path.error().message}};
-  const auto described = describe_model(*path);
+  const auto described = describe_model(*path, {.quantize = *quantize});
   if (!described) return {{"usable", false}, {"path", *path}, {"reason", described.error().message}};
-  return {{"usable", true},
+  Json out{{"usable", true},
           {"path", *path},
           {"name", described->name},
           {"architecture", described->architecture},
           {"quantization", described->quantization}};
+  if (!described->quantized_on_load.empty()) out["quantized_on_load"] = described->quantized_on_load;
+  return out;
 }
 
 Json limits() {
@@ -151,7 +156,7 @@ Result<void> run(Context& context) {
                      {"data_dir", context.paths.data_dir}, {"models_dir", context.paths.models_dir},
                      {"log_file", context.paths.log_file}, {"cache_dir", context.paths.cache_dir}};
   report["backends"] = backends(context.options.text("backend"));
-  report["model"] = model(context.options.text("model"), context.paths);
+  report["model"] = model(context.options, context.paths);
   report["limits"] = limits();
   const std::string error = last_logged_error(context.paths.log_file);
   report["last_error"] = error.empty() ? "none" : error;
@@ -172,7 +177,7 @@ Result<void> run(Context& context) {
 Command doctor_command() {
   return {{"doctor",
            "what works here, and why the rest does not",
-           {&kModel, &kBackend, &kJson},
+           {&kModel, &kBackend, &kQuantize, &kJson},
            "",
            false,
            false,

@@ -28,7 +28,7 @@ Json to_json(const ModelDescription& model) {
   for (const auto& tensor : model.tensors) {
     tensors.push_back({{"name", tensor.name}, {"type", tensor.type}, {"shape", tensor.shape}, {"bytes", tensor.bytes}});
   }
-  return {{"path", model.path},
+  Json out{{"path", model.path},
           {"name", model.name},
           {"architecture", model.architecture},
           {"quantization", model.quantization},
@@ -48,6 +48,8 @@ Json to_json(const ModelDescription& model) {
           {"fingerprint", model.fingerprint},
           {"metadata", std::move(metadata)},
           {"tensors", std::move(tensors)}};
+  if (!model.quantized_on_load.empty()) out["quantized_on_load"] = model.quantized_on_load;
+  return out;
 }
 
 void print_table(Console& console, const ModelDescription& model, bool tensors) {
@@ -61,6 +63,7 @@ void print_table(Console& console, const ModelDescription& model, bool tensors) 
   row("format", model.format);
   row("architecture", model.architecture);
   row("quantization", model.quantization);
+  if (!model.quantized_on_load.empty()) row("", model.quantized_on_load);
   row("parameters", std::to_string(model.parameters));
   row("size", megabytes(model.file_bytes) + " (weights " + megabytes(model.weight_bytes) + ")");
   row("shape", std::to_string(model.layers) + " layers, width " + std::to_string(model.embedding) + ", heads " +
@@ -85,7 +88,7 @@ Result<void> info(Context& context) {
   // A file that is not there is input refused; only the absent default model is a missing part of the program.
   if (!resolved && !name.empty()) return Failure{Code::kNotFound, std::move(resolved).error().message};
   const std::string path = KVASIR_TRY(std::move(resolved));
-  auto described = describe_model(path);
+  auto described = describe_model(path, {.quantize = KVASIR_TRY(quantize_option(context.options))});
   // A folder, device or unreadable file is also just a file that is refused.
   if (!described && described.error().code == Code::kIo)
     return Failure{Code::kInvalidArgument, described.error().message};
@@ -142,7 +145,7 @@ Command models_ls_command() {
 Command models_info_command() {
   return {{"models info",
            "opens and checks one model file without running it",
-           {&kTensors, &kJson},
+           {&kTensors, &kQuantize, &kJson},
            "FILE",
            false,
            false,
