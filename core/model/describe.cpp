@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 
+#include "core/base/log.h"
 #include "core/model/file_source.h"
 #include "core/model/fingerprint.h"
 #include "core/text/utf8_stream.h"
@@ -52,17 +53,21 @@ Result<std::string> quantization(const ModelFile& file) {
   return label.empty() || label == name ? name : name + " (" + std::string(label) + ")";
 }
 
-Result<std::optional<float>> sampling_number(const Metadata& m, const char* name) {
+/// A recommendation that no caller would be allowed to ask for is none: ignored, and said.
+Result<std::optional<float>> sampling_number(const Metadata& m, const char* name, double low, double high) {
   const auto value = KVASIR_TRY(m.real(std::string("general.sampling.") + name));
-  return value ? std::optional<float>(static_cast<float>(*value)) : std::nullopt;
+  if (!value) return std::optional<float>();
+  if (*value >= low && *value <= high) return std::optional<float>(static_cast<float>(*value));
+  log::warn(std::string("model event=recommendation_ignored name=") + name + " value=" + std::to_string(*value));
+  return std::optional<float>();
 }
 
 Result<RecommendedSampling> read_sampling(const Metadata& m) {
   RecommendedSampling s;
-  s.temperature = KVASIR_TRY(sampling_number(m, "temp"));
-  s.top_p = KVASIR_TRY(sampling_number(m, "top_p"));
-  s.min_p = KVASIR_TRY(sampling_number(m, "min_p"));
-  s.repeat_penalty = KVASIR_TRY(sampling_number(m, "penalty_repeat"));
+  s.temperature = KVASIR_TRY(sampling_number(m, "temp", 0.0, 100.0));
+  s.top_p = KVASIR_TRY(sampling_number(m, "top_p", 0.0, 1.0));
+  s.min_p = KVASIR_TRY(sampling_number(m, "min_p", 0.0, 1.0));
+  s.repeat_penalty = KVASIR_TRY(sampling_number(m, "penalty_repeat", 0.01, 100.0));
   if (const auto k = KVASIR_TRY(m.integer("general.sampling.top_k", 0, INT32_MAX))) s.top_k = static_cast<uint32_t>(*k);
   return s;
 }

@@ -84,6 +84,18 @@ struct Model {
   bool add_dummy_prefix = true, remove_extra_whitespaces = true, escape_whitespaces = true, space_is_suffix = false;
 };
 
+/// Markers as spaces, in one pass: a hostile piece is as long as the file.
+std::string with_spaces(std::string_view piece) {
+  std::string out;
+  for (size_t at = 0; at < piece.size();) {
+    const size_t marker = std::min(piece.find(kSpaceMarker, at), piece.size());
+    out.append(piece, at, marker - at);
+    if (marker < piece.size()) out.push_back(' ');
+    at = marker + kSpaceMarker.size();
+  }
+  return out;
+}
+
 /// SentencePiece { piece = 1, score = 2, type = 3 }
 Result<void> read_piece(std::string_view bytes, Model& model) {
   Message message(bytes);
@@ -99,9 +111,8 @@ Result<void> read_piece(std::string_view bytes, Model& model) {
     if (field->number == 3) kind = field->value <= 6 ? static_cast<int32_t>(field->value) : -1;
   }
   if (!std::isfinite(score)) return damaged("has a score that is no number");
-  if (kind == static_cast<int32_t>(TokenKind::kUserDefined)) {  // these are found in the text before spaces are marked
-    for (size_t at; (at = piece.find(kSpaceMarker)) != std::string::npos;) piece.replace(at, kSpaceMarker.size(), " ");
-  }
+  // These are found in the text before spaces are marked.
+  if (kind == static_cast<int32_t>(TokenKind::kUserDefined)) piece = with_spaces(piece);
   model.data.tokens.push_back(std::move(piece));
   model.data.scores.push_back(score);
   model.data.kinds.push_back(kind);

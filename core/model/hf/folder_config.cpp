@@ -62,9 +62,11 @@ void map_sizes(Mapper& m) {
   if (s.layers == 0 || s.layers > m.limits().max_layers)
     m.fail("config.json: num_hidden_layers is 0 or more than allowed");
   s.width = first_of(m, {"hidden_size", "n_embd"});
+  if (s.width > m.limits().max_width) m.fail("config.json: hidden_size is more than allowed");
   const bool recurrent_only = s.model_type == "mamba2";
   s.heads = recurrent_only ? 0 : first_of(m, {"num_attention_heads", "n_head"});
   if (!recurrent_only && (s.heads == 0 || s.width == 0)) m.fail("config.json: num_attention_heads or hidden_size is 0");
+  if (s.heads > m.limits().max_heads) m.fail("config.json: num_attention_heads is more than allowed");
   s.kv_heads = first_of(m, {"num_key_value_heads", "num_kv_heads"}, s.heads);
   // Falcon's older decoder says "one" by a flag, and its newer one ignores that flag.
   if (s.model_type == "falcon" && !m.flag("new_decoder_architecture", false)) {
@@ -75,7 +77,7 @@ void map_sizes(Mapper& m) {
   }
   const auto head_dim = s.model_type == "deepseek_v2" || s.model_type == "deepseek_v3" || recurrent_only
                             ? std::nullopt
-                            : m.integer("head_dim");
+                            : m.integer("head_dim", m.limits().max_head_size);
   s.head_dim = head_dim.value_or(s.heads == 0 ? 0 : s.width / s.heads);
   m.put("block_count", s.layers);
   m.put("vocab_size", m.required("vocab_size", m.limits().max_vocab));
@@ -203,6 +205,8 @@ void map_yarn(Mapper& m, const JsonValue& scaling) {
   m.put_text("rope.scaling.type", "yarn");
   if (const auto v = m.number_in(scaling, "factor")) m.put_real("rope.scaling.factor", *v);
   if (const auto v = m.number_in(scaling, "original_max_position_embeddings")) {
+    if (!(*v >= 1.0 && *v <= static_cast<double>(UINT32_MAX)))
+      return m.fail("config.json: original_max_position_embeddings is out of range");
     m.put("rope.scaling.original_context_length", static_cast<uint64_t>(*v));
   }
   if (const auto v = m.number_in(scaling, "beta_fast")) m.put_real("rope.scaling.yarn_beta_fast", *v);
@@ -231,6 +235,7 @@ void map_rope(Mapper& m) {
   if (const auto v = m.number("rope_local_base_freq")) m.put_real("rope.freq_base_swa", *v);
   if (local != nullptr) m.put_real("rope.freq_base_swa", m.number_in(*local, "rope_theta").value_or(10000.0));
   const double partial = pick("partial_rotary_factor").value_or(m.number("rotary_pct").value_or(1.0));
+  if (!(partial >= 0.0 && partial <= 1.0)) return m.fail("config.json: the rotated part of a head is not from 0 to 1");
   uint64_t dims = s.no_rope_dims != 0 ? m.integer("qk_rope_head_dim").value_or(0)
                                       : static_cast<uint64_t>(static_cast<double>(s.head_dim) * partial);
   const std::string kind = scaling == nullptr ? "default"
@@ -260,10 +265,11 @@ void map_rope(Mapper& m) {
 void map_mla(Mapper& m) {
   FolderShape& s = m.shape();
   if (!s.model_type.starts_with("deepseek")) return;
-  const uint64_t rope = m.required("qk_rope_head_dim");
-  s.no_rope_dims = m.required("qk_nope_head_dim");
-  s.v_dim = m.required("v_head_dim");
-  s.latent = m.required("kv_lora_rank");
+  const uint64_t most = m.limits().max_head_size;
+  const uint64_t rope = m.required("qk_rope_head_dim", most);
+  s.no_rope_dims = m.required("qk_nope_head_dim", most);
+  s.v_dim = m.required("v_head_dim", most);
+  s.latent = m.required("kv_lora_rank", m.limits().max_width);
   m.copy("q_lora_rank", "attention.q_lora_rank");
   m.put("attention.kv_lora_rank", s.latent);
   m.put("attention.key_length", s.latent + rope);
@@ -285,14 +291,14 @@ void map_recurrent(Mapper& m) {
     m.put("ssm.inner_size", m.required("expand") * s.width);
     m.put("ssm.state_size", m.required("state_size"));
     m.put("ssm.time_step_rank", m.required("num_heads"));
-    s.key_heads = m.required("n_groups");
+    s.key_heads = m.required("n_groups", m.limits().max_state_heads);
     m.put("ssm.group_count", s.key_heads);
     m.put("attention.head_count", 0);
   } else if (s.model_type == "qwen3_next" || s.model_type == "qwen3_5_text") {
-    s.key_heads = m.required("linear_num_key_heads");
-    s.value_heads = m.required("linear_num_value_heads");
-    s.key_dim = m.required("linear_key_head_dim");
-    s.value_dim = m.required("linear_value_head_dim");
+    s.key_heads = m.required("linear_num_key_heads", m.limits().max_state_heads);
+    s.value_heads = m.required("linear_num_value_heads", m.limits().max_state_heads);
+    s.key_dim = m.required("linear_key_head_dim", m.limits().max_head_size);
+    s.value_dim = m.required("linear_value_head_dim", m.limits().max_head_size);
     if (s.key_heads == 0 || s.value_heads % std::max<uint64_t>(s.key_heads, 1) != 0)
       m.fail("config.json: linear_num_value_heads is no multiple of linear_num_key_heads");
     m.put("ssm.conv_kernel", m.required("linear_conv_kernel_dim"));
@@ -314,7 +320,7 @@ void map_gemma4(Mapper& m) {
       if (const JsonValue* dim = entry.find("head_dim"))
         global = static_cast<uint64_t>(dim->integer(2, 4096).value_or(0));
     }
-  } else if (const auto v = m.integer("global_head_dim")) {
+  } else if (const auto v = m.integer("global_head_dim", m.limits().max_head_size)) {
     global = *v;
   }
   if (global == 0) m.fail("config.json: head_dim of a layer is not an integer from 2 to 4096");
@@ -331,6 +337,7 @@ void map_gemma4(Mapper& m) {
   if (const JsonValue* p = m.find("rope_parameters"); p != nullptr && p->find("full_attention") != nullptr) {
     partial = m.number_in(*p->find("full_attention"), "partial_rotary_factor").value_or(1.0);
   }
+  if (!(partial >= 0.0 && partial <= 1.0)) return m.fail("config.json: the rotated part of a head is not from 0 to 1");
   const auto turning = static_cast<uint64_t>(static_cast<double>(global) * partial / 2.0);
   for (uint64_t i = 0; i < global / 2; ++i) m.out().rope_freqs.push_back(i < turning ? 1.0F : 1e30F);
 }
@@ -366,16 +373,12 @@ Result<FolderConfig> read_folder_config(const JsonValue& config, const ModelLimi
     if (row.model_type != out.shape.model_type) continue;
     out.metadata.insert("general.architecture", std::string(row.gguf));
     Mapper m(config, out, std::string(row.gguf), limits);
-    map_sizes(m);
-    map_feed_forward(m);
-    map_norms(m);
-    map_windows(m);
-    map_mla(m);
-    map_rope(m);
-    map_recurrent(m);
-    map_gemma4(m);
-    map_scales(m);
-    KVASIR_TRY(m.done());
+    // Each step trusts the sizes that the ones before it accepted.
+    for (const auto step : {map_sizes, map_feed_forward, map_norms, map_windows, map_mla, map_rope, map_recurrent,
+                            map_gemma4, map_scales}) {
+      step(m);
+      KVASIR_TRY(m.done());
+    }
     return out;
   }
   return Failure(Code::kUnsupported,

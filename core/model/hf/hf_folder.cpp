@@ -47,7 +47,7 @@ Failure in(const char* file, const Error& error) {
   return Failure(error.code, std::string(file) + ": " + error.message);
 }
 
-Result<JsonValue> parse_in(const char* file, const std::string& text, uint64_t max_values = 4'000'000) {
+Result<JsonValue> parse_in(const char* file, const std::string& text, uint64_t max_values = 1'000'000) {
   JsonLimits limits;
   limits.max_bytes = kMaxTokenizerBytes;
   limits.max_values = max_values;
@@ -144,6 +144,8 @@ Result<VocabularyData> folder_vocabulary(const fs::path& folder) {
   } else {
     return Failure(Code::kNotFound, folder.string() + " holds neither tokenizer.json nor tokenizer.model");
   }
+  if (v.tokenizer_json.empty() && v.sentencepiece_model.empty())
+    return Failure(Code::kCorrupt, "tokenizer.json or tokenizer.model is an empty file");
   if (auto config = KVASIR_TRY(read_optional(folder / "tokenizer_config.json", kMaxSmallJsonBytes)))
     v.tokenizer_config_json = std::move(*config);
   return v;
@@ -203,7 +205,7 @@ Result<void> read_generation_config(const fs::path& folder, Metadata& metadata, 
 
 Result<std::unique_ptr<ModelFile>> open_checked(const fs::path& folder, const ModelLimits& limits) {
   const std::string text = KVASIR_TRY(read_text(folder / "config.json", kMaxSmallJsonBytes));
-  const JsonValue config = KVASIR_TRY(parse_in("config.json", text));
+  const JsonValue config = KVASIR_TRY(parse_in("config.json", text, 100'000));
   FolderConfig read = KVASIR_TRY(read_folder_config(config, limits));
   std::vector<std::unique_ptr<FileSource>> files;
   std::vector<SafeTensor> tensors;

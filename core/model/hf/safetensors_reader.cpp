@@ -123,6 +123,7 @@ Result<std::vector<SafeTensor>> read_safetensors(const FileSource& file, const M
   if (!is_valid_utf8(text)) return Failure(Code::kCorrupt, "safetensors: the header is not UTF-8");
   JsonLimits json_limits;
   json_limits.max_depth = kMaxHeaderDepth;
+  json_limits.max_values = 1'000'000;  // 65,536 tensors have less than half
   const JsonValue header = KVASIR_TRY(JsonValue::parse(text, json_limits));
   if (header.object()->size() > limits.max_tensors + 1) {
     return Failure(Code::kTooLarge, "safetensors: more than " + std::to_string(limits.max_tensors) + " tensors");

@@ -121,6 +121,9 @@ Result<void> TensorBuilder::add_shaped(const std::string& name, const SafeTensor
                      "tensor " + printable(tensor.name) + " is F8_E4M3 without the scales that make sense of it");
     }
     FileTensor out = KVASIR_TRY(start(name, std::move(dims), TensorType::kF32));
+    if (out.values() != tensor.values())
+      return Failure(Code::kCorrupt,
+                     "tensor " + printable(tensor.name) + " has another size than the configuration says");
     Fp8Source::Scales s;
     s.values = KVASIR_TRY(read_f32(*scales));
     const uint64_t rows = tensor.shape[0], cols = tensor.shape[1];

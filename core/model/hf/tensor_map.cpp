@@ -192,7 +192,9 @@ Result<void> map_layer(TensorBuilder& b, const FolderFamily& family, const Folde
   if (const SafeTensor* scale = b.take(layer + "layer_scalar"))
     KVASIR_TRY(b.add(block + "layer_output_scale.weight", *scale));
   if (const SafeTensor* taps = b.take(layer + "conv.conv.weight")) {
-    KVASIR_TRY(b.add_shaped(block + "shortconv.conv.weight", *taps, {taps->shape.back(), taps->shape.front()}));
+    if (taps->shape.size() != 3)
+      return Failure(Code::kCorrupt, "tensor " + printable(taps->name) + " has not three dimensions");
+    KVASIR_TRY(b.add_shaped(block + "shortconv.conv.weight", *taps, {taps->shape[2], taps->shape[0]}));
   }
   return {};
 }

@@ -68,6 +68,9 @@ std::vector<RowRange> head_rows(const std::vector<uint64_t>& order, uint64_t row
 
 Result<void> add_negative_exp(TensorBuilder& b, const std::string& name, const SafeTensor& a_log,
                               std::vector<uint64_t> dims, std::vector<uint64_t> order) {
+  if (!order.empty() && a_log.values() != order.size()) {
+    return Failure(Code::kCorrupt, "tensor " + printable(a_log.name) + " has another size than config.json says");
+  }
   return b.add_made(name, a_log, std::move(dims), [order = std::move(order)](std::vector<float> values) {
     std::vector<float> out(values.size());
     for (size_t i = 0; i < values.size(); ++i) out[i] = -std::exp(values[order.empty() ? i : order[i]]);
@@ -244,7 +247,8 @@ Result<void> map_gpt_oss_experts(TensorBuilder& b, const FolderShape&, uint64_t 
       }));
     }
     const SafeTensor* bias = KVASIR_TRY(b.require(from + "_bias"));
-    const uint64_t e = bias->shape.front(), all = bias->shape.back(), out = all / part.step;
+    if (bias->shape.size() != 2) return Failure(Code::kCorrupt, "tensor " + printable(bias->name) + " is no matrix");
+    const uint64_t e = bias->shape[0], all = bias->shape[1], out = all / part.step;
     KVASIR_TRY(b.add_made(to + ".bias", *bias, {out, e}, [=](std::vector<float> v) {
       std::vector<float> made(e * out);
       for (uint64_t x = 0; x < e; ++x) {
@@ -302,7 +306,9 @@ Result<void> map_mamba2(TensorBuilder& b, const FolderShape& s, uint64_t layer) 
   KVASIR_TRY(b.add_from(block_name(layer, "ssm_in.weight"), from + "in_proj.weight"));
   KVASIR_TRY(b.add_from(block_name(layer, "ssm_out.weight"), from + "out_proj.weight"));
   const SafeTensor* taps = KVASIR_TRY(b.require(from + "conv1d.weight"));
-  KVASIR_TRY(b.add_shaped(block_name(layer, "ssm_conv1d.weight"), *taps, {taps->shape.back(), taps->shape.front()}));
+  if (taps->shape.size() != 3)
+    return Failure(Code::kCorrupt, "tensor " + printable(taps->name) + " has not three dimensions");
+  KVASIR_TRY(b.add_shaped(block_name(layer, "ssm_conv1d.weight"), *taps, {taps->shape[2], taps->shape[0]}));
   if (const SafeTensor* bias = b.take(from + "conv1d.bias"))
     KVASIR_TRY(b.add(block_name(layer, "ssm_conv1d.bias"), *bias));
   const SafeTensor* a_log = KVASIR_TRY(b.require(from + "A_log"));
