@@ -54,3 +54,21 @@ TEST_CASE("fuzz corpus: GGUF files") {
 TEST_CASE("fuzz corpus: chat templates") {
   replay("jinja_fuzz", fuzz::jinja);
 }
+TEST_CASE("fuzz corpus: what templates may call trusted") {
+  replay("template_trust_fuzz", fuzz::template_trust);
+}
+TEST_CASE("fuzz corpus: texts and vocabularies") {
+  replay("tokenizer_fuzz", fuzz::tokenizer);
+}
+TEST_CASE("fuzz corpus: tokenizer.json") {
+  replay("tokenizer_json_fuzz", fuzz::tokenizer_json);
+}
+TEST_CASE("fuzz corpus: tokenizer.model") {
+  replay("sentencepiece_fuzz", fuzz::sentencepiece);
+}
+TEST_CASE("fuzz corpus: safetensors files") {
+  replay("safetensors_fuzz", fuzz::safetensors);
+}
+TEST_CASE("fuzz corpus: config.json and index.json of a folder") {
+  replay("model_folder_fuzz", fuzz::model_folder);
+}

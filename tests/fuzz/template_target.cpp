@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/text/chat_template.h"
+#include "tests/fuzz/targets.h"
 
 namespace {
 
@@ -36,20 +37,19 @@ bool can_say_mark(std::string_view source) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
+void kvasir::fuzz::template_trust(std::string_view source) {
   kvasir::TemplateLimits limits;
   limits.max_operations = 20'000;
   limits.max_output_bytes = 1u << 16;
   limits.max_time = std::chrono::milliseconds(500);
-  const std::string_view source(reinterpret_cast<const char*>(bytes), size);
   const auto parsed = kvasir::ChatTemplate::parse(source, limits);
   if (!parsed) {
     require(!parsed.error().message.empty());
-    return 0;
+    return;
   }
   static const auto kInput = input();
   const auto rendered = parsed->render(kInput);
-  if (!rendered) return 0;
+  if (!rendered) return;
   const std::string& text = rendered->text();
   require(text.size() <= limits.max_output_bytes);
   size_t at = 0;
@@ -60,5 +60,4 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     require(std::string_view(text).substr(run.begin, run.end - run.begin).find(kMark) == std::string_view::npos);
   }
   require(at == text.size());
-  return 0;
 }
