@@ -206,12 +206,16 @@ def main():
     parser.add_argument("--timeout-factor", type=float, default=1.0)
     parser.add_argument("--soak", action="store_true", help="the long tests too")
     parser.add_argument("--reference", action="store_true", help="also compare with the naive backend on whole models, and with other libraries")
+    parser.add_argument("--families", action="store_true", help="only the model families, writing tests/families.md anew")
     parser.add_argument("--list", action="store_true")
     arguments = parser.parse_args()
     if arguments.reference:
         os.environ["KVASIR_TEST_REFERENCE"] = "1"
     if arguments.soak:
         os.environ["KVASIR_TEST_SOAK"] = "1"
+    if arguments.families:
+        os.environ["KVASIR_FAMILIES_MD"] = os.path.join(ROOT, "tests/families.md")
+        arguments.filter.append("model_families_test")
 
     jobs = []
     if arguments.build:

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "backends/registry.h"
+#include "tests/model/gguf_writer.h"
 #include "tests/model/runner.h"
 #include "tests/model/temporary_folder.h"
 #include "tests/support/data.h"
@@ -62,6 +63,26 @@ TEST_CASE("a description comes from the header alone", "[model]") {
   CHECK(d.tensors.size() == 21);
   CHECK(d.has_chat_template);
   CHECK(d.fingerprint.size() == 32);
+}
+
+TEST_CASE("sampling that the metadata recommends is told, what nobody could ask for is ignored", "[model]") {
+  const auto path = KVASIR_NEEDS(shared_data("tiny-models/llama/model-bf16.gguf"));
+  const auto file = std::move(*ModelFile::open(path.string()));
+  GgufWriter out;
+  out.copy(file->metadata()).real("general.sampling.temp", 0.25F).number("general.sampling.top_k", 7);
+  out.real("general.sampling.top_p", 7.0F)
+      .real("general.sampling.penalty_repeat", 0.0F)
+      .real("general.sampling.min_p", 0.125F);
+  for (const FileTensor& tensor : file->tensors()) out.tensor(tensor);
+  const TemporaryFolder folder;
+  out.write(folder.path() / "model.gguf");
+  const auto described = describe_model((folder.path() / "model.gguf").string());
+  REQUIRE(described);
+  CHECK(described->sampling.temperature == 0.25F);
+  CHECK(described->sampling.top_k == 7U);
+  CHECK(described->sampling.min_p == 0.125F);
+  CHECK_FALSE(described->sampling.top_p);
+  CHECK_FALSE(described->sampling.repeat_penalty);
 }
 
 TEST_CASE("the fingerprint of a loaded model changes with any weight, that of the header does not", "[model]") {
