@@ -157,7 +157,7 @@ class Table {
            "implementation (logits have a standard deviation of about 2.2; 402 positions each, argmax and greedy\n"
            "continuations equal wherever the margin is above 0.01), KV and activations in f32. \"CPU\" is the worst "
            "of:\n"
-        << names << ".\n\"Defaults\" is f16 KV and default activations on " << (cpu.empty() ? "none" : cpu.back())
+        << names << ".\n\"Defaults\" is f16 KV and default activations on " << (cpu.empty() ? "none" : cpu.front())
         << ": a router of a model with experts may\nchoose otherwise there; the positions where argmax then differs at "
            "a "
            "margin above 0.5 are counted.\n\n"
@@ -236,7 +236,7 @@ TEST_CASE("every family gives the logits of its reference implementation in both
     if (cpu.empty()) {
       table.empty();
     } else {
-      tell_defaults(family, gguf_form(family, root), cpu.back(), table);
+      tell_defaults(family, gguf_form(family, root), cpu.front(), table);
     }
     table.end();
   }
