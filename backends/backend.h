@@ -327,9 +327,17 @@ struct StreamLimits {
   uint32_t max_rows = 256;  ///< rows per step at most
 };
 
+/// What the arithmetic units can do at most, all threads together, in 1e9 operations per second (a multiply-add counts
+/// two), by the kind of product that weights take. Zeros: not known.
+struct DevicePeaks {
+  double int8_gops = 0, f32_gops = 0, bf16_gops = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
+  /// Measures; takes a fraction of a second.
+  virtual DevicePeaks measure_peaks() { return {}; }
   virtual const BackendInfo& info() const noexcept = 0;
   /// Reads (from several threads) and repacks one tensor. Errors: kIo, kCorrupt, kUnsupported type, kTooLarge memory.
   virtual Result<std::unique_ptr<Weight>> upload(const HostTensor& tensor, WeightUse use) = 0;

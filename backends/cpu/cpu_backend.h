@@ -14,6 +14,7 @@ class CpuBackend final : public Backend {
       : info_(std::move(info)), kernels_(kernels), team_(std::move(team)), activations_(activations) {}
 
   const BackendInfo& info() const noexcept override { return info_; }
+  DevicePeaks measure_peaks() override;
   Result<std::unique_ptr<Weight>> upload(const HostTensor& tensor, WeightUse use) override;
   Result<std::unique_ptr<KvPool>> create_kv_pool(const KvPoolSpec& spec) override;
   Result<std::unique_ptr<Stream>> open_stream(const StreamLimits& limits) override;

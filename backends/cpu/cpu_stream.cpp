@@ -1,5 +1,6 @@
 #include "backends/cpu/cpu_stream.h"
 
+#include <algorithm>
 #include <string>
 
 namespace kvasir::cpu {
@@ -105,6 +106,7 @@ Result<void> CpuStream::finish() noexcept {
     else buffer = *std::move(bigger);
   }
   if (error_) return Failure(*error_);
+  barriers_ = static_cast<uint32_t>(std::ranges::count_if(ops_, [](const Op& op) { return op.barrier_before; }));
   team_.run([this](const Worker& worker) {
     const OpContext context{worker, kernels_, scratch_[worker.index].data()};
     for (const Op& op : ops_) {

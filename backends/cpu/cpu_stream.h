@@ -74,6 +74,7 @@ class CpuStream final : public Stream {
   size_t mark() noexcept override { return matrices_.place(); }
   void release(size_t mark) noexcept override { matrices_.rewind(mark); }
   Result<void> finish() noexcept override;
+  uint32_t barriers() const noexcept { return barriers_; }  ///< inside the last step that finish() ran
   void download(std::span<float> into, Mat x) noexcept override;
   void upload(Mat y, std::span<const float> from) noexcept override;
 
@@ -187,6 +188,7 @@ class CpuStream final : public Stream {
   std::vector<AlignedBuffer> packed_;   // the last one serves every linear op; ordering sees the reuse
   std::vector<AlignedBuffer> scratch_;  // per thread
   uint64_t scratch_needed_ = 0;
+  uint32_t barriers_ = 0;
   std::optional<Error> error_;
 };
 

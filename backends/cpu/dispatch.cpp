@@ -62,7 +62,7 @@ KernelTable complete(const Variant& variant) {
     fill(t.linear, b.linear), fill(t.decode_row, b.decode_row), fill(t.quantize_row, b.quantize_row), fill(t.norm, b.norm);
     fill(t.gated, b.gated), fill(t.activate, b.activate), fill(t.add, b.add), fill(t.multiply, b.multiply);
     fill(t.scale, b.scale), fill(t.soft_cap, b.soft_cap), fill(t.rope, b.rope), fill(t.store_kv, b.store_kv);
-    fill(t.attention, b.attention), fill(t.attention_merge, b.attention_merge);
+    fill(t.peak_int8, b.peak_int8), fill(t.peak_f32, b.peak_f32), fill(t.attention, b.attention), fill(t.attention_merge, b.attention_merge);
   }
   return t;
 }

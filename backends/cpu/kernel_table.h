@@ -130,6 +130,10 @@ struct KernelTable {
                       uint32_t tile_end) = nullptr;
   /// Dequantises row `row` of a panel into out[k], bit for bit what ggml's scalar decoder gives.
   void (*decode_row)(Format, const uint8_t* panel, uint32_t row, uint32_t k, float* out) = nullptr;
+  /// Operations done in `rounds` of the fastest loop there is; the caller looks at the clock. bf16 as linear_bf16.
+  uint64_t (*peak_int8)(uint32_t rounds) = nullptr;
+  uint64_t (*peak_f32)(uint32_t rounds) = nullptr;
+  uint64_t (*peak_bf16)(uint32_t rounds) = nullptr;
   void (*quantize_row)(const QuantizeArgs&) = nullptr;
   void (*norm)(const NormArgs&) = nullptr;
   void (*gated)(float* y, const float* gate, const float* up, uint32_t n, ActivationIndex) = nullptr;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/base/bytes.h"
+#include "core/engine/context_plan.h"
 #include "core/engine/model_runner.h"
 
 namespace kvasir {
@@ -33,6 +34,8 @@ class Rig {
   Scheduler& scheduler() { return *scheduler_; }
   Model& model() { return *model_; }
   const BackendInfo& backend() const { return backend_->info(); }
+  DevicePeaks peaks() { return backend_->measure_peaks(); }
+  uint64_t kv_bytes_per_token = 0;  ///< of the layers that look at everything; set by make_room()
   double load_ms = 0;
 
  private:
@@ -57,6 +60,7 @@ Result<void> Rig::make_room(const EngineKey& key, uint32_t sequences, uint32_t t
   if (!pages) return Failure{Code::kTooLarge, "batch and tokens are too many"};
   const KvPoolSpec spec = model_->kv_spec(key.kv_type, *pages, sequences, kStepRows);
   const std::vector<uint32_t> windows = model_->group_windows();
+  kv_bytes_per_token = kv_cost(spec, windows).bytes_per_token;
   KvPagesConfig config{.groups = {}, .state_slots = spec.state_floats.empty() ? 0 : spec.state_slots,
                        .max_step_rows = kStepRows, .prefix_reuse = false};
   for (size_t g = 0; g < spec.group_pages.size(); ++g) {
@@ -191,17 +195,6 @@ uint64_t peak_rss_bytes() {
 
 }  // namespace
 
-uint64_t bytes_per_token(const ModelDescription& model) {
-  const bool untied = std::ranges::any_of(model.tensors, [](const auto& t) { return t.name == "output.weight" || t.name == "lm_head.weight"; });
-  uint64_t bytes = 0;
-  for (const auto& tensor : model.tensors) {
-    const bool table = tensor.name == "token_embd.weight" || tensor.name.ends_with("embed_tokens.weight");
-    const auto dimensions = std::ranges::count_if(tensor.shape, [](uint64_t n) { return n > 1; });
-    if (dimensions >= 2 && !(table && untied)) bytes += tensor.bytes;
-  }
-  return bytes;
-}
-
 Result<BenchReport> run_bench(const EngineEnvironment& environment, const BenchOptions& options, const BenchProgress& progress) {
   if (progress) progress("loading " + options.engine.model);
   const auto rig = KVASIR_TRY(Rig::create(environment, options.engine));
@@ -215,8 +208,13 @@ Result<BenchReport> run_bench(const EngineEnvironment& environment, const BenchO
   if (options.prompt_tokens > 0) KVASIR_TRY(measure_prefill(*rig, options, report, progress));
   if (options.gen_tokens > 0) KVASIR_TRY(measure_decode(*rig, options, report, progress));
   report.peak_rss_bytes = peak_rss_bytes();  // before the probe's own buffer
-  if (progress) progress("memory bandwidth");
+  if (progress) progress("memory bandwidth and peaks");
   report.read_gb_s = measure_read_gb_s(report.backend.threads);
+  report.peaks = rig->peaks();
+  const Activations activations = options.engine.activations;
+  report.prefill_limit_tok_s = prefill_limit(work_per_token(report.model, report.peaks, activations, false));
+  const uint64_t kv_bytes = rig->kv_bytes_per_token * (options.depth + options.gen_tokens / 2);
+  report.decode_limit_tok_s = decode_limit(work_per_token(report.model, report.peaks, activations, true), kv_bytes, options.batch, report.read_gb_s);
   return report;
 }
 

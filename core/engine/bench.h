@@ -28,7 +28,10 @@ struct BenchReport {
   std::vector<double> prefill_tok_s;  ///< per repetition: prompt tokens over the time from embedding to the first sampled id
   std::vector<double> decode_tok_s;   ///< per repetition: tokens of the whole batch over the time of their steps, sampling included
   uint64_t bytes_per_token = 0;       ///< weights read per decoded token at batch 1: every matrix once, a tied table once
-  double read_gb_s = 0;               ///< plain reading by as many threads, measured just before (median of 3), 1e9 bytes
+  double read_gb_s = 0;               ///< plain reading by as many threads (best of 5 in this run), 1e9 bytes
+  DevicePeaks peaks;                  ///< of the arithmetic units with the backend's instructions, measured in this run
+  double prefill_limit_tok_s = 0;     ///< if nothing but the products of the weights took time, at the peaks; 0: not known
+  double decode_limit_tok_s = 0;      ///< if reading weights and KV and those products overlapped without loss; 0: not known
   uint64_t peak_rss_bytes = 0;
 };
 
@@ -58,9 +61,20 @@ struct PerplexityReport {
 Result<PerplexityReport> run_perplexity(const EngineEnvironment& environment, const PerplexityOptions& options,
                                         const BenchProgress& progress = {});
 
+/// What one token takes at least. Of a mixture of experts only those used count.
+struct TokenWork {
+  uint64_t bytes = 0;          ///< of weights, read once
+  double operations = 0;       ///< of their products; attention is not counted
+  double compute_seconds = 0;  ///< of these at `peaks`
+};
+TokenWork work_per_token(const ModelDescription& model, const DevicePeaks& peaks, Activations activations, bool with_head);
+/// Tokens per second at the limits: products alone; or reading weights once and `kv_bytes` per sequence, while `batch`
+/// sequences compute. 0 where a limit is not known.
+double prefill_limit(const TokenWork& work);
+double decode_limit(const TokenWork& work, uint64_t kv_bytes, uint32_t batch, double read_gb_s);
 /// Bytes of weights that decoding one token reads.
 uint64_t bytes_per_token(const ModelDescription& model);
-/// Median of three: sum of a buffer much larger than the caches by `threads` threads; 1e9 bytes per second.
+/// Best of five: sum of a buffer much larger than the caches by `threads` threads; 1e9 bytes per second.
 double measure_read_gb_s(uint32_t threads);
 
 }  // namespace kvasir

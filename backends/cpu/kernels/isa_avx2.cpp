@@ -10,6 +10,7 @@
 #include "backends/cpu/kernels/linear_int.inl.h"
 #include "backends/cpu/kernels/linear_float.inl.h"
 #include "backends/cpu/kernels/linear.inl.h"
+#include "backends/cpu/kernels/peak.inl.h"
 #include "backends/cpu/kernels/rows.inl.h"
 #include "backends/cpu/kernels/attention.inl.h"
 
@@ -17,7 +18,8 @@ namespace kvasir::cpu {
 extern const KernelTable kAvx2Kernels;
 const KernelTable kAvx2Kernels = {
     .name = "avx2", .tile_columns = avx2::kTileColumns,
-    .linear = avx2::linear, .decode_row = avx2::decode_row, .quantize_row = avx2::quantize_row, .norm = avx2::norm,
+    .linear = avx2::linear, .decode_row = avx2::decode_row,
+    .peak_int8 = avx2::peak_int8, .peak_f32 = avx2::peak_f32, .quantize_row = avx2::quantize_row, .norm = avx2::norm,
     .gated = avx2::gated, .activate = avx2::activate, .add = avx2::add, .multiply = avx2::multiply, .scale = avx2::scale,
     .soft_cap = avx2::soft_cap, .rope = avx2::rope, .store_kv = avx2::store_kv, .attention = avx2::attention,
     .attention_merge = avx2::attention_merge,

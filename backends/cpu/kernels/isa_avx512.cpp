@@ -10,6 +10,7 @@
 #include "backends/cpu/kernels/linear_int.inl.h"
 #include "backends/cpu/kernels/linear_float.inl.h"
 #include "backends/cpu/kernels/linear.inl.h"
+#include "backends/cpu/kernels/peak.inl.h"
 #include "backends/cpu/kernels/rows.inl.h"
 #include "backends/cpu/kernels/attention.inl.h"
 
@@ -17,7 +18,8 @@ namespace kvasir::cpu {
 extern const KernelTable kAvx512Kernels;
 const KernelTable kAvx512Kernels = {
     .name = "avx512", .tile_columns = avx512::kTileColumns,
-    .linear = avx512::linear, .decode_row = avx512::decode_row, .quantize_row = avx512::quantize_row, .norm = avx512::norm,
+    .linear = avx512::linear, .decode_row = avx512::decode_row,
+    .peak_int8 = avx512::peak_int8, .peak_f32 = avx512::peak_f32, .quantize_row = avx512::quantize_row, .norm = avx512::norm,
     .gated = avx512::gated, .activate = avx512::activate, .add = avx512::add, .multiply = avx512::multiply, .scale = avx512::scale,
     .soft_cap = avx512::soft_cap, .rope = avx512::rope, .store_kv = avx512::store_kv, .attention = avx512::attention,
     .attention_merge = avx512::attention_merge,

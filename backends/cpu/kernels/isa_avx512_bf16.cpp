@@ -14,5 +14,6 @@ namespace kvasir::cpu {
 extern const KernelTable kAvx512Bf16Kernels;
 const KernelTable kAvx512Bf16Kernels = {
     .name = "avx512-bf16", .tile_columns = avx512_bf16::kTileColumns, .linear_bf16 = avx512_bf16::linear_bf16,
+    .peak_bf16 = avx512_bf16::peak_bf16,
 };
 }  // namespace kvasir::cpu

@@ -10,10 +10,12 @@
 #include "backends/cpu/kernels/linear_int.inl.h"
 #include "backends/cpu/kernels/linear_float.inl.h"
 #include "backends/cpu/kernels/linear.inl.h"
+#include "backends/cpu/kernels/peak.inl.h"
 
 namespace kvasir::cpu {
 extern const KernelTable kAvx512VnniKernels;
 const KernelTable kAvx512VnniKernels = {
     .name = "avx512-vnni", .tile_columns = avx512_vnni::kTileColumns, .linear = avx512_vnni::linear, .decode_row = avx512_vnni::decode_row,
+    .peak_int8 = avx512_vnni::peak_int8, .peak_f32 = avx512_vnni::peak_f32,
 };
 }  // namespace kvasir::cpu

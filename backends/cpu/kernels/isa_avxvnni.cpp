@@ -10,10 +10,12 @@
 #include "backends/cpu/kernels/linear_int.inl.h"
 #include "backends/cpu/kernels/linear_float.inl.h"
 #include "backends/cpu/kernels/linear.inl.h"
+#include "backends/cpu/kernels/peak.inl.h"
 
 namespace kvasir::cpu {
 extern const KernelTable kAvxVnniKernels;
 const KernelTable kAvxVnniKernels = {
     .name = "avxvnni", .tile_columns = avxvnni::kTileColumns, .linear = avxvnni::linear, .decode_row = avxvnni::decode_row,
+    .peak_int8 = avxvnni::peak_int8, .peak_f32 = avxvnni::peak_f32,
 };
 }  // namespace kvasir::cpu

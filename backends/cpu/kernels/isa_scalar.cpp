@@ -10,6 +10,7 @@
 #include "backends/cpu/kernels/linear_int.inl.h"
 #include "backends/cpu/kernels/linear_float.inl.h"
 #include "backends/cpu/kernels/linear.inl.h"
+#include "backends/cpu/kernels/peak.inl.h"
 #include "backends/cpu/kernels/rows.inl.h"
 #include "backends/cpu/kernels/attention.inl.h"
 
@@ -17,7 +18,8 @@ namespace kvasir::cpu {
 extern const KernelTable kScalarKernels;
 const KernelTable kScalarKernels = {
     .name = "scalar", .tile_columns = scalar::kTileColumns,
-    .linear = scalar::linear, .decode_row = scalar::decode_row, .quantize_row = scalar::quantize_row, .norm = scalar::norm,
+    .linear = scalar::linear, .decode_row = scalar::decode_row,
+    .peak_int8 = scalar::peak_int8, .peak_f32 = scalar::peak_f32, .quantize_row = scalar::quantize_row, .norm = scalar::norm,
     .gated = scalar::gated, .activate = scalar::activate, .add = scalar::add, .multiply = scalar::multiply, .scale = scalar::scale,
     .soft_cap = scalar::soft_cap, .rope = scalar::rope, .store_kv = scalar::store_kv, .attention = scalar::attention,
     .attention_merge = scalar::attention_merge,

@@ -64,5 +64,26 @@ void linear_bf16(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_en
   }
 }
 
+/// As peak_int8() and peak_f32() of peak.inl.h.
+uint64_t peak_bf16(uint32_t rounds) {
+  constexpr uint32_t kColumns = 12;
+  F sums[kColumns];
+  KV_UNROLL
+  for (uint32_t c = 0; c < kColumns; ++c) sums[c] = f_zero();
+  const auto pairs = reinterpret_cast<__m512bh>(_mm512_set1_epi32(0x3F003F00));
+  KV_NO_UNROLL
+  for (uint32_t i = 0; i < rounds; ++i) {
+    KV_UNROLL
+    for (uint32_t c = 0; c < kColumns; ++c) sums[c] = _mm512_dpbf16_ps(sums[c], pairs, pairs);
+  }
+  alignas(64) float out[kLanes];
+  KV_UNROLL
+  for (uint32_t c = 0; c < kColumns; ++c) {
+    f_store(out, sums[c]);
+    __asm__ volatile("" : : "r"(out) : "memory");
+  }
+  return uint64_t{rounds} * 4 * kLanes * kColumns;
+}
+
 }  // namespace
 }  // namespace kvasir::cpu::KVASIR_ISA
