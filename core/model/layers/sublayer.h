@@ -3,8 +3,11 @@
 // plan is uploaded. Immutable afterwards; engine thread only while running.
 #pragma once
 
+#include <array>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "backends/backend.h"
 #include "core/model/model_config.h"
@@ -20,17 +23,18 @@ class Step {
   /// `rows` tokens with a residual of `width` columns.
   Step(Stream& s, uint32_t rows, uint32_t width) : stream(s), rows_(rows), width_(width) {}
   Mat alloc(uint32_t rows, uint32_t cols) {
-    for (Scratch& s : scratch_) {
+    for (Scratch& s : std::span(scratch_).first(kept_)) {
       if (s.taken || s.mat.rows != rows || s.mat.cols != cols) continue;
       s.taken = true;
       return s.mat;
     }
-    scratch_.push_back({stream.alloc(rows, cols), true});
-    return scratch_.back().mat;
+    const Mat fresh = stream.alloc(rows, cols);
+    if (kept_ < scratch_.size()) scratch_[kept_++] = {fresh, true};  // more shapes than that are just not used again
+    return fresh;
   }
   /// The end of a block: all scratch is free again.
   void release() {
-    for (Scratch& s : scratch_) s.taken = false;
+    for (Scratch& s : std::span(scratch_).first(kept_)) s.taken = false;
   }
   /// Token id 0 for every row.
   std::span<const TokenId> zero_ids() {
@@ -52,7 +56,8 @@ class Step {
     bool taken = false;
   };
   uint32_t rows_, width_;
-  std::vector<Scratch> scratch_;
+  std::array<Scratch, 48> scratch_;  ///< inside, so that a step takes nothing from the heap
+  size_t kept_ = 0;
   std::vector<TokenId> zero_ids_;
   std::vector<float> zeros_;
 };
