@@ -79,9 +79,13 @@ std::vector<Turn> answered_turns(std::span<const Turn> path, std::span<const Cha
   const size_t prompt_size = result.context_tokens.size() - result.tokens_in_context;
   const auto prompt_end = result.context_tokens.begin() + static_cast<std::ptrdiff_t>(prompt_size);
   answer.tokens.assign(prompt_end, result.context_tokens.end());
-  answer.rendered = result.text;
-  if (!out.empty()) {
-    // The prompt's part belongs to the last message: all of it if history was rendered again, else what was added.
+  answer.rendered = result.answer_text;
+  if (out.empty() && result.history_rewritten) {
+    answer.whole = true;
+    answer.tokens = result.context_tokens;
+    answer.rendered = result.context_text + result.answer_text;
+  } else if (!out.empty()) {
+    // The prompt's part belongs to the last message: all of it if history was replaced, else what was added.
     Turn& last = out.back();
     const size_t known = result.history_rewritten ? 0 : context_tokens(path).size();
     last.whole = result.history_rewritten;

@@ -41,13 +41,14 @@ struct LoadedModel {
 
 struct EngineMail {
   std::vector<Arrived> arrived;
+  std::vector<ProbeCache> probes;
   std::map<GenerationId, Control> controls;
   std::vector<Prepared> prepared;
   std::optional<Result<std::shared_ptr<LoadedModel>>> loaded;
   bool unload = false;
   bool stop = false;
   bool empty() const noexcept {
-    return arrived.empty() && controls.empty() && prepared.empty() && !loaded && !unload && !stop;
+    return arrived.empty() && probes.empty() && controls.empty() && prepared.empty() && !loaded && !unload && !stop;
   }
 };
 

@@ -47,6 +47,8 @@ void EngineInstance::send(CommandBody body) {
         using T = std::decay_t<decltype(command)>;
         if constexpr (std::is_same_v<T, Generate> || std::is_same_v<T, ScoreText> || std::is_same_v<T, Preload>) {
           inbox_.put([&](EngineMail& mail) { mail.arrived.push_back({std::move(command), clock_.now()}); });
+        } else if constexpr (std::is_same_v<T, ProbeCache>) {
+          inbox_.put([&](EngineMail& mail) { mail.probes.push_back(std::move(command)); });
         } else if constexpr (std::is_same_v<T, Cancel>) {
           side_.cancel(command.id);
           inbox_.put([&](EngineMail& mail) { mail.controls[command.id].cancel = true; });
@@ -120,11 +122,15 @@ Milliseconds EngineInstance::patience() const {
 void EngineInstance::receive(EngineMail mail) {
   if (mail.stop) {
     for (const Arrived& arrived : mail.arrived) host_.post(cancelled_before_start(arrived.work));
+    for (const ProbeCache& probe : mail.probes) {
+      host_.post(Failed{.id = probe.id, .code = Code::kCancelled, .message = "cancelled"});
+    }
     return;
   }
   for (Arrived& arrived : mail.arrived) on_arrived(std::move(arrived));
   for (Prepared& prepared : mail.prepared) on_prepared(std::move(prepared));
   for (const auto& [id, control] : mail.controls) on_control(id, control);
+  for (const ProbeCache& probe : mail.probes) on_probe(probe);
   if (mail.loaded) on_loaded(std::move(*mail.loaded));
   if (!model_ || loading_ || !requests_.empty()) return;
   const TimePoint used(std::chrono::nanoseconds(last_used_ns.load()));
@@ -181,6 +187,18 @@ void EngineInstance::on_control(GenerationId id, const Control& control) {
   *control.paused ? scheduler_->pause(request->first) : scheduler_->resume(request->first);
 }
 
+void EngineInstance::on_probe(const ProbeCache& probe) {
+  CacheResult result;
+  result.id = probe.id;
+  if (scheduler_) {
+    result.loaded = true;
+    result.context = context_;
+    result.fingerprint = model_->model->description().fingerprint;
+    result.cached_tokens = scheduler_->kv().cached_tokens(cache_root(probe.cache_salt), probe.tokens);
+  }
+  host_.post(std::move(result));
+}
+
 void EngineInstance::expire(TimePoint now) {
   for (auto it = requests_.begin(); it != requests_.end();) {
     const auto request = it++;
@@ -203,7 +221,10 @@ void EngineInstance::finish(Requests::iterator request, FinishReason reason) {
     result.finish_reason = reason;
     result.timings = timings_of(r.times, now, 0, 0);
   }
-  if (model_) result.model = model_->model->description().name;
+  if (model_) {
+    result.model = model_->model->description().name;
+    result.fingerprint = model_->model->description().fingerprint;
+  }
   host_.post(std::move(result));
   erase(request);
 }

@@ -94,6 +94,7 @@ class EngineInstance {
   void on_arrived(Arrived arrived);
   void on_prepared(Prepared prepared);
   void on_control(GenerationId id, const Control& control);
+  void on_probe(const ProbeCache& probe);
   void expire(TimePoint now);
   void finish(Requests::iterator request, FinishReason reason);
   void fail(Requests::iterator request, Code code, std::string message);
@@ -116,6 +117,7 @@ class EngineInstance {
   Result<void> begin_scoring(Request& request, PreparedScore prompt, SeqRequest& sequence);
   bool step();
   StepBudget budget() const;
+  ChainHash cache_root(const std::string& salt) const;
   void deliver(const StepPlan& plan);
   void deliver_token(Requests::iterator request, std::span<float> logits, TimePoint now);
   void complete(Requests::iterator request);
@@ -157,7 +159,7 @@ class EngineInstance {
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<ModelRunner> runner_;
   uint32_t context_ = 0;
-  ChainHash cache_root_;
+  std::string cache_identity_;
   double ms_per_row_ = 0;
   bool stalled_ = false;  // there is work, but the last plan was empty
   TimePoint last_active_;

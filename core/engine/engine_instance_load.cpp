@@ -141,7 +141,7 @@ Result<void> EngineInstance::set_up(std::shared_ptr<LoadedModel> loaded) {
   runner_ = std::move(runner);
   context_ = plan.context;
   ms_per_row_ = 0;
-  cache_root_ = chain_root(cache_identity(key_, model.description(), loaded->backend->info()));
+  cache_identity_ = cache_identity(key_, model.description(), loaded->backend->info());
   model_ = loaded;
   {
     const std::lock_guard lock(shared_mutex_);

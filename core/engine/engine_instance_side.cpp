@@ -5,6 +5,7 @@
 
 #include "core/engine/engine_instance.h"
 #include "core/engine/sampling_defaults.h"
+#include "core/engine/session_prompt.h"
 
 namespace kvasir {
 namespace {
@@ -41,12 +42,13 @@ void EngineInstance::prepare(uint64_t serial, const Request& request) {
   using Prompts = std::variant<PreparedPrompt, PreparedScore>;
   side_.post({.id = {},
               .run =
-                  [this, serial, work = request.work, model = model_] {
+                  [this, serial, work = request.work, model = model_,
+                   facts = ContextFacts{context_, model_->model->description().fingerprint}] {
                     const TextTools tools{.tokenizer = &model->model->tokenizer(),
                                           .chat_template = model->model->chat_template()};
                     auto prompt = guarded([&]() -> Result<Prompts> {
                       if (const auto* generate = std::get_if<Generate>(&work)) {
-                        return Prompts(KVASIR_TRY(prepare_prompt(generate->prompt, tools, limits_, true)));
+                        return Prompts(KVASIR_TRY(prepare_generation(*generate, tools, limits_, facts)));
                       }
                       return Prompts(KVASIR_TRY(prepare_score(std::get<ScoreText>(work), tools, limits_)));
                     });

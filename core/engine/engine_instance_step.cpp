@@ -27,7 +27,12 @@ Result<void> EngineInstance::begin_sequence(uint64_t serial, Request& request,
   SeqRequest sequence;
   sequence.id = serial;
   sequence.deadline = request.deadline;
-  sequence.root = cache_root_;
+  sequence.root = cache_root(std::visit(
+      [](const auto& work) -> std::string {
+        if constexpr (requires { work.cache_salt; }) return work.cache_salt;
+        return {};
+      },
+      request.work));
   if (auto* generate = std::get_if<PreparedPrompt>(&prompt)) {
     KVASIR_TRY(begin_generation(request, *generate, sequence));
     sequence.tokens = std::move(generate->tokens);
@@ -69,6 +74,8 @@ Result<void> EngineInstance::begin_scoring(Request& request, PreparedScore promp
   sequence.logits_from = request.scoring->first_row();
   return {};
 }
+
+ChainHash EngineInstance::cache_root(const std::string& salt) const { return chain_root(cache_identity_ + '|' + salt); }
 
 StepBudget EngineInstance::budget() const {
   StepBudget out{.rows = limits_.max_step_rows, .score_rows = kScoreRows};

@@ -23,6 +23,25 @@ std::vector<TokenId> closing_tokens(const PreparedPrompt& prompt, const Tokenize
   return encoded ? std::move(encoded->ids) : std::vector<TokenId>();
 }
 
+/// A stop string cut the text: keeps the ids whose text is a beginning of it. Where a token reaches over the cut, that
+/// text is a little shorter than what was shown; the next turn's prompt then brings the rest again.
+void cut_answer(const Tokenizer& tokenizer, TextAssemblerOptions options, const std::string& shown,
+                std::vector<TokenId>& answer, std::string& text) {
+  options.stops.clear();
+  TextAssembler assembler(tokenizer, std::move(options));
+  std::string so_far;
+  size_t kept = 0;
+  text.clear();
+  for (size_t i = 0; i < answer.size(); ++i) {
+    so_far += assembler.push(answer[i]);
+    if (so_far.size() > shown.size()) break;
+    if (so_far.size() == text.size()) continue;
+    text = so_far;
+    kept = i + 1;
+  }
+  answer.resize(kept);
+}
+
 }  // namespace
 
 Timings timings_of(const RequestTimes& times, TimePoint now, uint64_t computed, uint64_t completed) {
@@ -57,7 +76,15 @@ Generation::Generation(const Generate& request, const PreparedPrompt& prompt, Sa
       sampler_(std::move(params)),
       reasoning_budget_(request.reasoning_budget),
       closing_(closing_tokens(prompt, tokenizer)),
-      text_(tokenizer, text_options(request, prompt)) {}
+      text_(tokenizer, text_options(request, prompt)),
+      prompt_(prompt),
+      in_session_(request.prompt.in_session),
+      text_options_(text_options(request, prompt)) {
+  if (!in_session_) {
+    prompt_.tokens = {};
+    prompt_.context_text = {};
+  }
+}
 
 FinishReason Generation::reason_without_room() const noexcept {
   return max_tokens_ == 0 ? FinishReason::kLength : FinishReason::kContextFull;
@@ -127,7 +154,26 @@ Generation::End Generation::finish(FinishReason reason, uint64_t cached_tokens, 
   result.logprobs = std::move(logprobs_);
   result.logit_digests = std::move(digests_);
   result.dropped_bytes = dropped_bytes_;
+  result.truncated = prompt_.truncated;
+  result.history_note = prompt_.history_note;
+  if (in_session_) describe_context(result);
   return end;
+}
+
+void Generation::describe_context(GenerateResult& result) const {
+  std::vector<TokenId> answer = tokens_;
+  if (!answer.empty() && ends(answer.back())) answer.pop_back();  // the template writes the end of a turn itself
+  result.answer_text = result.text;
+  if (result.reasoning) {
+    if (auto all = tokenizer_.decode(answer, true)) result.answer_text = to_valid_utf8(*all);
+  } else if (result.stop_sequence) {
+    cut_answer(tokenizer_, text_options_, result.text, answer, result.answer_text);
+  }
+  result.context_tokens = prompt_.tokens;
+  result.context_tokens.insert(result.context_tokens.end(), answer.begin(), answer.end());
+  result.tokens_in_context = answer.size();
+  result.context_text = prompt_.context_text;
+  result.history_rewritten = prompt_.history_rewritten;
 }
 
 Scoring::Scoring(const ScoreText& request, PreparedScore prepared)

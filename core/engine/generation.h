@@ -53,6 +53,7 @@ class Generation {
 
  private:
   void record(std::span<const float> logits, TokenId token);
+  void describe_context(GenerateResult& result) const;
   bool ends(TokenId token) const;
   std::optional<FinishReason> finish_reason(TokenId token) const;
   std::optional<TokenId> next_forced();
@@ -71,6 +72,9 @@ class Generation {
   size_t next_closing_ = 0;  ///< of closing_; not 0: the thought was cut
   uint64_t reasoning_tokens_ = 0;
   TextAssembler text_;
+  PreparedPrompt prompt_;  // its ids only for a session, which stores them
+  bool in_session_;
+  TextAssemblerOptions text_options_;
   std::string answer_;
   std::vector<TokenId> tokens_;
   std::vector<LogprobEntry> logprobs_;

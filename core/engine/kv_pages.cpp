@@ -55,21 +55,25 @@ bool KvPages::room(const std::vector<uint32_t>& wanted, size_t revived) const {
   return true;
 }
 
-std::vector<PageNodeId> KvPages::match(const ChainHash& root, std::span<const TokenId> tokens) const {
+std::vector<PageNodeId> KvPages::match(const ChainHash& root, std::span<const TokenId> tokens, size_t pages) const {
   std::vector<PageNodeId> chain;
   if (!config_.prefix_reuse) return chain;
   PageNodeId parent = kRootNode;
-  // The last token is always computed: its logits are what the request is about.
-  for (size_t begin = 0; begin + kPageTokens < tokens.size(); begin += kPageTokens) {
-    const auto next = index_.find(parent, root, tokens.subspan(begin, kPageTokens));
+  for (size_t i = 0; i < pages; ++i) {
+    const auto next = index_.find(parent, root, tokens.subspan(i * kPageTokens, kPageTokens));
     if (!next) break;
     chain.push_back(parent = *next);
   }
   return chain;
 }
 
+uint32_t KvPages::cached_tokens(const ChainHash& root, std::span<const TokenId> tokens) const {
+  return static_cast<uint32_t>(match(root, tokens, tokens.size() / kPageTokens).size()) * kPageTokens;
+}
+
 bool KvPages::open(PageTable& table, std::span<const TokenId> tokens, uint32_t max_tokens) {
-  std::vector<PageNodeId> chain = match(table.root, tokens);
+  // The last token is always computed: its logits are what the request is about.
+  std::vector<PageNodeId> chain = match(table.root, tokens, tokens.empty() ? 0 : (tokens.size() - 1) / kPageTokens);
   const auto shared = static_cast<uint32_t>(chain.size());
   const size_t revived = static_cast<size_t>(
       std::ranges::count_if(chain, [&](PageNodeId id) { return index_.node(id).idle; }));

@@ -67,6 +67,8 @@ class KvPages {
   bool fork(const PageTable& from, PageTable& to, uint32_t max_tokens);
   void close(PageTable& table);
 
+  /// Tokens of leading full pages whose KV is known under this root.
+  uint32_t cached_tokens(const ChainHash& root, std::span<const TokenId> tokens) const;
   uint32_t total_pages(uint32_t group) const noexcept { return config_.groups[group].pages; }
   /// Pages that a new sequence could be promised.
   uint32_t available(uint32_t group) const noexcept;
@@ -92,7 +94,7 @@ class KvPages {
   void drop_passed(PageTable& table, uint32_t group);
   void copy_on_write(PageTable& table, uint32_t group, std::vector<PageCopy>& copies);
   void publish(PageTable& table, std::span<const TokenId> tokens);
-  std::vector<PageNodeId> match(const ChainHash& root, std::span<const TokenId> tokens) const;
+  std::vector<PageNodeId> match(const ChainHash& root, std::span<const TokenId> tokens, size_t pages) const;
 
   KvPagesConfig config_;
   std::vector<Group> groups_;

@@ -9,17 +9,18 @@ namespace kvasir {
 template <class A> void fields(A& a, EngineKey& m) { a(m.model, m.context, m.threads, m.backend, m.kv_type, m.activations, m.quantize); }
 template <class A> void fields(A& a, ChatMessage& m) { a(m.role, m.content, m.json); }
 template <class A> void fields(A& a, Prompt& m) {
-  a(m.kind, m.messages, m.tools_json, m.template_extra_json, m.text, m.tokens);
+  a(m.kind, m.messages, m.tools_json, m.template_extra_json, m.text, m.tokens, m.in_session, m.history_tokens, m.history_text,
+    m.history_model);
 }
 template <class A> void fields(A& a, SamplingRequest& m) {
   a(m.temperature, m.top_p, m.min_p, m.repeat_penalty, m.frequency_penalty, m.presence_penalty, m.top_k, m.seed, m.logit_bias);
 }
 template <class A> void fields(A& a, Generate& m) {
   a(m.id, m.prompt, m.sampling, m.max_tokens, m.max_time_ms, m.stop, m.overflow, m.logprobs, m.want_logprobs,
-    m.return_tokens, m.ignore_eos, m.digest_logits, m.reasoning_budget);
+    m.return_tokens, m.ignore_eos, m.digest_logits, m.reasoning_budget, m.cache_salt);
 }
 template <class A> void fields(A& a, CountTokens& m) { a(m.id, m.prompt); }
-template <class A> void fields(A& a, ScoreText& m) { a(m.id, m.prompt, m.text, m.tokens, m.has_tokens, m.top); }
+template <class A> void fields(A& a, ScoreText& m) { a(m.id, m.prompt, m.text, m.tokens, m.has_tokens, m.top, m.cache_salt); }
 template <class A> void fields(A& a, Tokenize& m) { a(m.id, m.text, m.add_special, m.parse_special, m.pieces); }
 template <class A> void fields(A& a, Detokenize& m) { a(m.id, m.tokens); }
 template <class A> void fields(A& a, ModelInfo& m) { a(m.id); }
@@ -27,6 +28,7 @@ template <class A> void fields(A& a, Preload& m) { a(m.id); }
 template <class A> void fields(A& a, Cancel& m) { a(m.id); }
 template <class A> void fields(A& a, Pause& m) { a(m.id); }
 template <class A> void fields(A& a, Resume& m) { a(m.id); }
+template <class A> void fields(A& a, ProbeCache& m) { a(m.id, m.tokens, m.cache_salt); }
 template <class A> void fields(A& a, Command& m) { a(m.engine, m.body); }
 
 template <class A> void fields(A& a, Progress& m) { a(m.id, m.phase, m.done, m.total); }
@@ -39,9 +41,11 @@ template <class A> void fields(A& a, LogprobEntry& m) { a(m.token, m.text, m.log
 template <class A> void fields(A& a, SamplingParams& m) {
   a(m.temperature, m.top_k, m.top_p, m.min_p, m.repeat_penalty, m.frequency_penalty, m.presence_penalty, m.logit_bias, m.seed);
 }
+template <class A> void fields(A& a, Truncated& m) { a(m.policy, m.removed_tokens, m.removed_messages); }
 template <class A> void fields(A& a, GenerateResult& m) {
   a(m.id, m.text, m.finish_reason, m.stop_sequence, m.reasoning, m.usage, m.timings, m.seed, m.model, m.tokens, m.logprobs,
-    m.logit_digests, m.dropped_bytes, m.sampling, m.reasoning_cut);
+    m.logit_digests, m.dropped_bytes, m.sampling, m.reasoning_cut, m.context_tokens, m.tokens_in_context,
+    m.context_text, m.answer_text, m.history_rewritten, m.history_note, m.truncated, m.fingerprint);
 }
 template <class A> void fields(A& a, CountResult& m) { a(m.id, m.tokens, m.per_message, m.template_overhead, m.dropped_bytes); }
 template <class A> void fields(A& a, ScoreResult& m) { a(m.id, m.tokens, m.logprobs, m.nll, m.top, m.top_last); }
@@ -63,6 +67,7 @@ template <class A> void fields(A& a, ModelInfoResult& m) {
   a(m.id, m.loaded, m.model, m.context, m.context_reason, m.backend, m.probes, m.default_sampling, m.memory);
 }
 template <class A> void fields(A& a, Ready& m) { a(m.id, m.load_ms); }
+template <class A> void fields(A& a, CacheResult& m) { a(m.id, m.loaded, m.fingerprint, m.context, m.cached_tokens); }
 template <class A> void fields(A& a, Failed& m) { a(m.id, m.code, m.message, m.retry_after_ms); }
 
 /// The largest legal number of each enum that travels.

@@ -53,6 +53,7 @@ struct Prompt {
   bool in_session = false;
   std::vector<TokenId> history_tokens;
   std::string history_text;
+  std::string history_model;  ///< fingerprint of the model that made those ids; another one's are not used
 };
 
 /// Sampling as asked: what is absent comes from the model file's recommendation, then from Kvasir's defaults
@@ -78,6 +79,7 @@ struct Generate {
   bool return_tokens = false;
   bool ignore_eos = false;
   bool digest_logits = false;      ///< per-step XXH3 of the logits, for tests of batch invariance
+  std::string cache_salt;          ///< whose cached pages may be shared: other salts see and time none of them
 };
 struct CountTokens {
   GenerationId id = 0;
@@ -90,6 +92,7 @@ struct ScoreText {
   std::vector<TokenId> tokens;     ///< instead of text
   bool has_tokens = false;
   uint32_t top = 0;
+  std::string cache_salt;          ///< as in Generate
 };
 struct Tokenize {
   GenerationId id = 0;
@@ -105,8 +108,15 @@ struct Preload { GenerationId id = 0; };        ///< loads now; answered by Read
 struct Cancel { GenerationId id = 0; };         ///< unknown ids are ignored; a running one ends with kCancelled
 struct Pause { GenerationId id = 0; };          ///< slow reader: keep KV, stop decoding this one
 struct Resume { GenerationId id = 0; };
+/// How much of these tokens' KV is at hand; never loads.
+struct ProbeCache {
+  GenerationId id = 0;
+  std::vector<TokenId> tokens;
+  std::string cache_salt;
+};
 
-using CommandBody = std::variant<Generate, CountTokens, ScoreText, Tokenize, Detokenize, ModelInfo, Preload, Cancel, Pause, Resume>;
+using CommandBody = std::variant<Generate, CountTokens, ScoreText, Tokenize, Detokenize, ModelInfo, Preload, Cancel, Pause,
+                                 Resume, ProbeCache>;
 struct Command {
   EngineKey engine;
   CommandBody body;
@@ -141,6 +151,11 @@ struct LogprobEntry {
   float logprob = 0;
   std::vector<std::pair<TokenId, float>> top;
 };
+/// What an overflow policy took out of the context (decisions.md: never silently).
+struct Truncated {
+  OverflowPolicy policy = OverflowPolicy::kError;
+  uint64_t removed_tokens = 0, removed_messages = 0;
+};
 struct GenerateResult {
   GenerationId id = 0;
   std::string text;
@@ -160,8 +175,13 @@ struct GenerateResult {
   // Filled for prompts with in_session: what the session stores.
   std::vector<TokenId> context_tokens;  ///< the whole context after this answer, without the end token
   uint64_t tokens_in_context = 0;       ///< how many at its end are the answer
-  std::string context_text;             ///< the text of the prompt part
-  bool history_rewritten = false;       ///< history was rendered and encoded again
+  std::string context_text;             ///< the text that the prompt's tokens stand for, what was removed included
+  std::string answer_text;              ///< the text that the answer's tokens stand for, thoughts included
+  bool history_rewritten = false;       ///< the stored ids were replaced: context_tokens holds all of the new ones
+  std::string history_note;             ///< why, in words
+  // For every prompt.
+  std::optional<Truncated> truncated;
+  std::string fingerprint;              ///< of the model that answered
 };
 struct CountResult {
   GenerationId id = 0;
@@ -200,6 +220,13 @@ struct ModelInfoResult {
   MemoryInfo memory;
 };
 struct Ready { GenerationId id = 0; double load_ms = 0; };
+struct CacheResult {
+  GenerationId id = 0;
+  bool loaded = false;
+  std::string fingerprint;              ///< empty while nothing is loaded
+  uint32_t context = 0;                 ///< tokens that fit; 0 while nothing is loaded
+  uint64_t cached_tokens = 0;           ///< a prompt that begins with the tokens would not compute so many of them
+};
 /// The request ended with an error instead of a result.
 struct Failed {
   GenerationId id = 0;
@@ -210,6 +237,6 @@ struct Failed {
 
 /// Every command but Cancel/Pause/Resume gets exactly one final event: its result or Failed.
 using Event = std::variant<Progress, TextDelta, GenerateResult, CountResult, ScoreResult, TokenizeResult, DetokenizeResult,
-                           ModelInfoResult, Ready, Failed>;
+                           ModelInfoResult, Ready, Failed, CacheResult>;
 
 }  // namespace kvasir

@@ -27,6 +27,8 @@ void append_json_string(std::string& out, std::string_view raw) {
   out += '"';
 }
 
+}  // namespace
+
 Result<void> check_ids(const std::vector<TokenId>& tokens, const Tokenizer& tokenizer, uint64_t most) {
   if (tokens.size() > most) {
     return Failure{Code::kTooLarge, std::to_string(tokens.size()) + " tokens were given; the limit is " + std::to_string(most)};
@@ -38,7 +40,7 @@ Result<void> check_ids(const std::vector<TokenId>& tokens, const Tokenizer& toke
                                              std::to_string(tokenizer.vocab_size() - 1) + ")"};
 }
 
-Result<TrustedText> render(const Prompt& prompt, const TextTools& tools) {
+Result<TrustedText> render_messages(const Prompt& prompt, const TextTools& tools) {
   if (prompt.messages.empty()) return Failure{Code::kInvalidArgument, "messages is empty: give at least one message"};
   if (tools.chat_template == nullptr) {
     return Failure{Code::kInvalidArgument,
@@ -54,7 +56,6 @@ Result<TrustedText> render(const Prompt& prompt, const TextTools& tools) {
   return tools.chat_template->render(input);
 }
 
-/// Whether the rendered prompt ends with the beginning of a thought, in the template's own words and not in a user's.
 bool ends_in_reasoning(const TrustedText& rendered, const ReasoningTags& tags) {
   const std::string_view text = rendered.text();
   const size_t end = text.find_last_not_of(" \t\r\n") + 1;
@@ -62,8 +63,6 @@ bool ends_in_reasoning(const TrustedText& rendered, const ReasoningTags& tags) {
   const size_t begin = end - tags.open.size();
   return std::ranges::any_of(rendered.runs(), [&](const TrustRun& r) { return r.trusted && r.begin <= begin && r.end >= end; });
 }
-
-}  // namespace
 
 std::string messages_to_json(const std::vector<ChatMessage>& messages) {
   std::string out = "[";
@@ -100,8 +99,9 @@ Result<void> check_generate(const Generate& request, const EngineLimits& limits)
     return Failure{Code::kInvalidArgument, "logit_bias has " + std::to_string(request.sampling.logit_bias.size()) +
                                                " entries; at most " + std::to_string(limits.max_logit_bias) + " are allowed"};
   }
-  if (request.overflow != OverflowPolicy::kError) {
-    return Failure{Code::kUnsupported, "this overflow policy needs a session; use overflow \"error\""};
+  if (request.overflow == OverflowPolicy::kCompress) {
+    return Failure{Code::kUnsupported, "overflow \"compress\" is not available in this build; use \"sliding_window\" or "
+                                       "\"truncate_oldest\""};
   }
   return {};
 }
@@ -126,7 +126,7 @@ Result<PreparedPrompt> prepare_prompt(const Prompt& prompt, const TextTools& too
       encoded.ids.push_back(*tokenizer.bos());
     }
   } else {
-    const TrustedText rendered = KVASIR_TRY(render(prompt, tools));
+    const TrustedText rendered = KVASIR_TRY(render_messages(prompt, tools));
     encoded = KVASIR_TRY(tokenizer.encode(rendered, {.add_special = true}));
     if (encoded.ids.empty()) return Failure{Code::kInvalidArgument, "the chat template made an empty prompt of these messages"};
     out.reasoning = find_reasoning_tags(tokenizer, tools.chat_template);

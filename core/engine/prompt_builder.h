@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "core/engine/engine.h"
@@ -24,6 +26,11 @@ struct PreparedPrompt {
   uint64_t dropped_bytes = 0;
   std::optional<ReasoningTags> reasoning = {};  ///< for a conversation, if the model can think
   bool starts_in_reasoning = false;             ///< the template opened a thought and left it open
+  // As GenerateResult reports them:
+  std::string context_text;
+  bool history_rewritten = false;
+  std::string history_note;
+  std::optional<Truncated> truncated;
 };
 
 /// Everything that can be refused without the model's weights: limits, token ids, stop strings, overflow policy.
@@ -43,6 +50,13 @@ Result<PreparedScore> prepare_score(const ScoreText& request, const TextTools& t
 Result<CountResult> count_tokens(const CountTokens& request, const TextTools& tools, const EngineLimits& limits);
 Result<TokenizeResult> tokenize(const Tokenize& request, const TextTools& tools);
 Result<DetokenizeResult> detokenize(const Detokenize& request, const TextTools& tools);
+
+/// The conversation as the chat template writes it.
+Result<TrustedText> render_messages(const Prompt& prompt, const TextTools& tools);
+/// Errors: kTooLarge (more than `most`), kInvalidArgument (an id outside the vocabulary, with its index).
+Result<void> check_ids(const std::vector<TokenId>& tokens, const Tokenizer& tokenizer, uint64_t most);
+/// Whether the rendered prompt ends with the beginning of a thought, in the template's own words and not in a user's.
+bool ends_in_reasoning(const TrustedText& rendered, const ReasoningTags& tags);
 
 /// The messages as the JSON array that templates read.
 std::string messages_to_json(const std::vector<ChatMessage>& messages);

@@ -30,6 +30,15 @@ class TrustedText {
       runs_.push_back({begin, text_.size(), trusted});
     }
   }
+  /// The text from byte `begin` on, every byte as trusted as it was.
+  TrustedText suffix(size_t begin) const {
+    TrustedText out;
+    for (const TrustRun& run : runs_) {
+      const size_t from = begin > run.begin ? begin : run.begin;
+      if (from < run.end) out.append(std::string_view(text_).substr(from, run.end - from), run.trusted);
+    }
+    return out;
+  }
   const std::string& text() const noexcept { return text_; }
   const std::vector<TrustRun>& runs() const noexcept { return runs_; }
 

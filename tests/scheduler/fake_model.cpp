@@ -106,10 +106,13 @@ ModelDescription describe_fake(const FakeModelOptions& options, const std::strin
 class FakeModel final : public Model {
  public:
   FakeModel(FakeModelOptions options, const std::string& path)
-      : options_(std::move(options)), description_(describe_fake(options_, path)) {}
+      : options_(std::move(options)), description_(describe_fake(options_, path)) {
+    if (options_.chat_template.empty()) return;
+    if (auto parsed = ChatTemplate::parse(options_.chat_template)) template_.emplace(std::move(*parsed));
+  }
   const ModelDescription& description() const noexcept override { return description_; }
   const Tokenizer& tokenizer() const noexcept override { return tokenizer_; }
-  const ChatTemplate* chat_template() const noexcept override { return nullptr; }
+  const ChatTemplate* chat_template() const noexcept override { return template_ ? &*template_ : nullptr; }
   uint64_t weight_bytes_in_memory() const noexcept override { return 1 << 20; }
   KvPoolSpec kv_spec(KvType type, uint32_t full_pages, uint32_t max_sequences, uint32_t max_rows) const override;
   std::vector<uint32_t> group_windows() const override { return options_.windows; }
@@ -123,6 +126,7 @@ class FakeModel final : public Model {
   FakeModelOptions options_;
   ModelDescription description_;
   FakeTokenizer tokenizer_;
+  std::optional<ChatTemplate> template_;
 };
 
 KvPoolSpec FakeModel::kv_spec(KvType type, uint32_t full_pages, uint32_t max_sequences, uint32_t max_rows) const {

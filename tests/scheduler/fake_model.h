@@ -25,6 +25,7 @@ struct FakeModelOptions {
   std::vector<uint32_t> windows = {0};   ///< one layer group each
   bool recurrent = false;                ///< also folds a per-sequence state
   uint32_t max_context = 1024;
+  std::string chat_template = {};        ///< empty: none
   double eos_bias = -50;                 ///< added to the end token's logit
   std::chrono::microseconds step_time{0};
   std::chrono::milliseconds load_time{0};

@@ -190,7 +190,7 @@ TEST_CASE("requests over a named limit are refused with advice") {
   what.sampling.logit_bias.assign(limits.max_logit_bias + 1, {1, 1.0F});
   CHECK(code() == Code::kInvalidArgument);
   what.sampling.logit_bias.clear();
-  what.overflow = OverflowPolicy::kTruncateOldest;
+  what.overflow = OverflowPolicy::kCompress;
   CHECK(code() == Code::kUnsupported);
 }
 

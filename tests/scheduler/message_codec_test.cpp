@@ -146,7 +146,7 @@ TEST_CASE("a count beyond the message allocates nothing") {
 
 TEST_CASE("another format version is named") {
   std::string bytes = encode(Event(Ready{}));
-  bytes[0] = 2;
+  bytes[0] = kMessageFormat + 1;
   const auto refused = decode_event(bytes);
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == Code::kUnsupported);
