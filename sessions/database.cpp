@@ -90,11 +90,12 @@ bool Statement::is_null(int column) const {
   return sqlite3_column_type(statement_, column) == SQLITE_NULL;
 }
 
-Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
+Result<std::unique_ptr<Database>> Database::open(const std::string& path, const std::string& vfs) {
   sqlite3* raw = nullptr;
   const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW |
                     (path.empty() ? SQLITE_OPEN_MEMORY : 0);
-  const int code = sqlite3_open_v2(path.empty() ? ":memory:" : path.c_str(), &raw, flags, nullptr);
+  const int code =
+      sqlite3_open_v2(path.empty() ? ":memory:" : path.c_str(), &raw, flags, vfs.empty() ? nullptr : vfs.c_str());
   std::unique_ptr<Database> db(new Database(raw));
   if (code != SQLITE_OK) return failure(raw, "opening the session store");
   sqlite3_extended_result_codes(raw, 1);

@@ -45,8 +45,8 @@ class Statement {
 
 class Database {
  public:
-  /// `path` "" opens a database in memory.
-  static Result<std::unique_ptr<Database>> open(const std::string& path);
+  /// `path` "" opens a database in memory. `vfs`: a registered SQLite VFS, or "" for the system's files.
+  static Result<std::unique_ptr<Database>> open(const std::string& path, const std::string& vfs = "");
   ~Database();
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;

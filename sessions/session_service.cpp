@@ -45,6 +45,10 @@ Result<TurnNode> find_point(SessionStore& store, const std::string& principal, c
                                       std::to_string(session.turns.size()) + ") nor one of its checkpoints"};
 }
 
+uint64_t bytes_of(const Turn& turn) {
+  return turn.content.size() + turn.message_json.size() + turn.rendered.size() + turn.tokens.size() * sizeof(TokenId);
+}
+
 std::vector<Turn> opening_turns(const CreateSession& what) {
   std::vector<Turn> out;
   if (!what.system.empty()) {
@@ -67,8 +71,8 @@ Result<TurnTicket> prepare(SessionStore& store, TurnRequest request) {
   TurnTicket ticket;
   ticket.session = KVASIR_TRY(store.get(request.principal, request.session_id));
   if (!request.idempotency_key.empty()) {
-    ticket.replayed_reply = KVASIR_TRY(store.replayed(request.principal, request.session_id, request.idempotency_key));
-    if (ticket.replayed_reply) {
+    ticket.replayed = KVASIR_TRY(store.replayed(request.principal, request.session_id, request.idempotency_key));
+    if (ticket.replayed) {
       ticket.request = std::move(request);
       return ticket;
     }
@@ -90,6 +94,7 @@ Result<TurnTicket> prepare(SessionStore& store, TurnRequest request) {
     return Failure{Code::kInvalidArgument, "this session is empty: give prompt or messages"};
   }
   ticket.prompt = session_prompt(ticket.turns, request.messages);
+  ticket.prompt.history_model = ticket.session.fingerprint;
   if (request.messages.empty() && ticket.prompt.tokens.empty()) {
     return Failure{Code::kInvalidArgument, "there is no answer to go on with: give prompt or messages"};
   }
@@ -99,11 +104,26 @@ Result<TurnTicket> prepare(SessionStore& store, TurnRequest request) {
 
 }  // namespace
 
-SessionService::SessionService(std::unique_ptr<SessionStore> store, PostToIo post_to_io, bool durable)
-    : durable_(durable), store_(std::move(store), std::move(post_to_io)) {}
+SessionService::SessionService(OpenStore open, PostToIo post_to_io, bool durable)
+    : durable_(durable), store_(std::move(open), std::move(post_to_io), durable) {}
+
+template <class T, class Work>
+void SessionService::run(Work work, Then<T> then) {
+  if (closed_) return then(Failure{Code::kUnavailable, "the server is shutting down"});
+  store_.run(std::move(work), std::move(then));
+}
+
+void SessionService::shutdown() {
+  if (std::exchange(closed_, true)) return;
+  auto busy = std::exchange(busy_, {});
+  for (auto& [id, waiting] : busy) {
+    for (auto& start : waiting) start();  // each is refused by run()
+  }
+  store_.stop();
+}
 
 void SessionService::create(std::string principal, CreateSession what, Then<SessionDetails> then) {
-  store_.run(
+  run<SessionDetails>(
       [principal = std::move(principal), what = std::move(what)](SessionStore& store) -> Result<SessionDetails> {
         SessionRecord record;
         record.principal = principal;
@@ -125,20 +145,20 @@ void SessionService::create(std::string principal, CreateSession what, Then<Sess
 }
 
 void SessionService::get(std::string principal, std::string session_id, Then<SessionDetails> then) {
-  store_.run([principal = std::move(principal),
-              id = std::move(session_id)](SessionStore& store) { return details(store, principal, id); },
-             std::move(then));
+  run<SessionDetails>([principal = std::move(principal),
+                       id = std::move(session_id)](SessionStore& store) { return details(store, principal, id); },
+                      std::move(then));
 }
 
 void SessionService::list(std::string principal, uint32_t limit, std::string cursor, Then<SessionPage> then) {
-  store_.run([principal = std::move(principal), limit,
-              cursor = std::move(cursor)](SessionStore& store) { return store.list(principal, limit, cursor); },
-             std::move(then));
+  run<SessionPage>([principal = std::move(principal), limit,
+                    cursor = std::move(cursor)](SessionStore& store) { return store.list(principal, limit, cursor); },
+                   std::move(then));
 }
 
 void SessionService::fork(std::string principal, std::string session_id, std::string at, std::string title,
                           Then<ForkedSession> then) {
-  store_.run(
+  run<ForkedSession>(
       [principal = std::move(principal), id = std::move(session_id), at = std::move(at),
        title = std::move(title)](SessionStore& store) -> Result<ForkedSession> {
         const auto from = KVASIR_TRY(details(store, principal, id));
@@ -154,72 +174,94 @@ void SessionService::fork(std::string principal, std::string session_id, std::st
 }
 
 void SessionService::rewind(std::string principal, std::string session_id, std::string to, Then<RewoundSession> then) {
-  store_.run(
-      [principal = std::move(principal), id = std::move(session_id),
-       to = std::move(to)](SessionStore& store) -> Result<RewoundSession> {
-        if (to.empty()) return Failure{Code::kInvalidArgument, "to: a turn number, or a checkpoint's id or name"};
-        const auto before = KVASIR_TRY(details(store, principal, id));
-        const TurnNode node = KVASIR_TRY(find_point(store, principal, before, to));
-        const bool on_path = node == 0 || std::any_of(before.turns.begin(), before.turns.end(),
-                                                      [&](const Turn& t) { return t.node == node; });
-        if (!on_path)
-          return Failure{Code::kInvalidArgument,
-                         "'" + to + "' does not lie behind this session's head; use restore_session"};
-        KVASIR_TRY(store.set_head(principal, id, node));
-        const auto turns = KVASIR_TRY(store.path(principal, node));
-        return RewoundSession{head_of(turns), static_cast<uint32_t>(before.turns.size() - turns.size())};
-      },
-      std::move(then));
+  auto work = [principal = std::move(principal), id = session_id,
+               to = std::move(to)](SessionStore& store) -> Result<RewoundSession> {
+    if (to.empty()) return Failure{Code::kInvalidArgument, "to: a turn number, or a checkpoint's id or name"};
+    const auto before = KVASIR_TRY(details(store, principal, id));
+    const TurnNode node = KVASIR_TRY(find_point(store, principal, before, to));
+    const bool on_path = node == 0 || std::any_of(before.turns.begin(), before.turns.end(),
+                                                  [&](const Turn& t) { return t.node == node; });
+    if (!on_path) {
+      return Failure{Code::kInvalidArgument,
+                     "'" + to + "' does not lie behind this session's head; use restore_session"};
+    }
+    KVASIR_TRY(store.set_head(principal, id, node));
+    const auto turns = KVASIR_TRY(store.path(principal, node));
+    return RewoundSession{head_of(turns), static_cast<uint32_t>(before.turns.size() - turns.size())};
+  };
+  in_order<RewoundSession>(session_id, std::move(work), std::move(then));
 }
 
 void SessionService::checkpoint(std::string principal, std::string session_id, std::string name,
-                                Then<CheckpointRecord> then) {
-  store_.run([principal = std::move(principal), id = std::move(session_id),
-              name = std::move(name)](SessionStore& store) { return store.checkpoint(principal, id, name); },
-             std::move(then));
+                                Then<CheckpointedSession> then) {
+  auto work = [principal = std::move(principal), id = session_id,
+               name = std::move(name)](SessionStore& store) -> Result<CheckpointedSession> {
+    CheckpointedSession out;
+    out.checkpoint = KVASIR_TRY(store.checkpoint(principal, id, name));
+    for (const auto& turn : KVASIR_TRY(store.path(principal, out.checkpoint.node))) out.total_bytes += bytes_of(turn);
+    return out;
+  };
+  in_order<CheckpointedSession>(session_id, std::move(work), std::move(then));
 }
 
 void SessionService::restore(std::string principal, std::string session_id, std::string checkpoint,
                              Then<RestoredSession> then) {
-  store_.run(
-      [principal = std::move(principal), id = std::move(session_id),
-       checkpoint = std::move(checkpoint)](SessionStore& store) -> Result<RestoredSession> {
-        const auto session = KVASIR_TRY(details(store, principal, id));
-        const TurnNode node = KVASIR_TRY(find_point(store, principal, session, checkpoint));
-        KVASIR_TRY(store.set_head(principal, id, node));
-        const auto turns = KVASIR_TRY(store.path(principal, node));
-        return RestoredSession{head_of(turns), context_tokens(turns).size()};
-      },
-      std::move(then));
+  auto work = [principal = std::move(principal), id = session_id,
+               checkpoint = std::move(checkpoint)](SessionStore& store) -> Result<RestoredSession> {
+    const auto session = KVASIR_TRY(details(store, principal, id));
+    const TurnNode node = KVASIR_TRY(find_point(store, principal, session, checkpoint));
+    RestoredSession out;
+    out.session = KVASIR_TRY(store.set_head(principal, id, node));
+    const auto turns = KVASIR_TRY(store.path(principal, node));
+    out.head = head_of(turns);
+    out.tokens = context_tokens(turns);
+    return out;
+  };
+  in_order<RestoredSession>(session_id, std::move(work), std::move(then));
 }
 
 void SessionService::remove(std::string principal, std::string session_id, Then<uint64_t> then) {
-  store_.run([principal = std::move(principal),
-              id = std::move(session_id)](SessionStore& store) { return store.remove(principal, id); },
-             std::move(then));
+  run<uint64_t>([principal = std::move(principal),
+                 id = std::move(session_id)](SessionStore& store) { return store.remove(principal, id); },
+                std::move(then));
 }
 
 void SessionService::collect_garbage() {
-  store_.run([](SessionStore& store) { return store.collect_garbage(now_ms()); }, [](Result<uint64_t>) {});
+  run<uint64_t>([](SessionStore& store) { return store.collect_garbage(now_ms()); }, [](Result<uint64_t>) {});
+}
+
+void SessionService::acquire(const std::string& session_id, UniqueFunction<void()> start) {
+  const auto [busy, free] = busy_.try_emplace(session_id);
+  if (free) return start();
+  busy->second.push_back(std::move(start));
+}
+
+template <class T, class Work>
+void SessionService::in_order(const std::string& session_id, Work work, Then<T> then) {
+  acquire(session_id, [this, session_id, work = std::move(work), then = std::move(then)]() mutable {
+    run<T>(std::move(work), [this, session_id, then = std::move(then)](Result<T> result) mutable {
+      then(std::move(result));
+      release(session_id);
+    });
+  });
 }
 
 void SessionService::begin_turn(TurnRequest request, Then<TurnTicket> then) {
-  if (const auto found = busy_.find(request.session_id); found != busy_.end()) {
-    found->second.waiting.push_back({std::move(request), std::move(then)});
-    return;
-  }
-  busy_.emplace(request.session_id, Busy{});
-  start_turn(std::move(request), std::move(then));
+  const std::string id = request.session_id;
+  acquire(id, [this, request = std::move(request), then = std::move(then)]() mutable {
+    start_turn(std::move(request), std::move(then));
+  });
 }
 
 void SessionService::start_turn(TurnRequest request, Then<TurnTicket> then) {
   const std::string id = request.session_id;
-  store_.run([request = std::move(request)](SessionStore& store) mutable { return prepare(store, std::move(request)); },
-             [this, id, then = std::move(then)](Result<TurnTicket> ticket) mutable {
-               const bool failed = !ticket.has_value();
-               then(std::move(ticket));
-               if (failed) release(id);
-             });
+  run<TurnTicket>(
+      [request = std::move(request)](SessionStore& store) mutable { return prepare(store, std::move(request)); },
+      [this, id, then = std::move(then)](Result<TurnTicket> ticket) mutable {
+        const bool failed = !ticket.has_value();
+        then(std::move(ticket));
+        if (failed) release(id);
+      });
 }
 
 void SessionService::commit_turn(TurnTicket ticket, TurnOutcome outcome, Then<CommittedTurn> then) {
@@ -233,7 +275,7 @@ void SessionService::commit_turn(TurnTicket ticket, TurnOutcome outcome, Then<Co
   append.fingerprint = std::move(outcome.fingerprint);
   append.idempotency_key = ticket.request.idempotency_key;
   append.reply_json = std::move(outcome.reply_json);
-  store_.run(
+  run<CommittedTurn>(
       [append = std::move(append)](SessionStore& store) -> Result<CommittedTurn> {
         const auto stored = KVASIR_TRY(store.append(append));
         return CommittedTurn{stored.back().hash, stored.back().number};
@@ -251,13 +293,13 @@ void SessionService::abandon_turn(const TurnTicket& ticket) {
 void SessionService::release(const std::string& session_id) {
   const auto found = busy_.find(session_id);
   if (found == busy_.end()) return;
-  if (found->second.waiting.empty()) {
+  if (found->second.empty()) {
     busy_.erase(found);
     return;
   }
-  Waiting next = std::move(found->second.waiting.front());
-  found->second.waiting.pop_front();
-  start_turn(std::move(next.request), std::move(next.then));
+  auto next = std::move(found->second.front());
+  found->second.pop_front();
+  next();
 }
 
 }  // namespace kvasir

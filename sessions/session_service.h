@@ -43,9 +43,9 @@ struct TurnRequest {
 struct TurnTicket {
   TurnRequest request;
   SessionRecord session;
-  std::vector<Turn> turns;                    ///< the path so far
-  Prompt prompt;                              ///< for the engine, with the stored tokens as history
-  std::optional<std::string> replayed_reply;  ///< the key was answered before: give this and abandon
+  std::vector<Turn> turns;              ///< the path so far
+  Prompt prompt;                        ///< for the engine, with the stored tokens as history
+  std::optional<StoredReply> replayed;  ///< the key was answered before: give this and abandon
 };
 
 /// What the engine said, as far as it is stored.
@@ -78,13 +78,22 @@ struct RewoundSession {
   uint32_t removed_turns = 0;
 };
 struct RestoredSession {
+  SessionRecord session;
   std::string head;
-  uint64_t tokens = 0;
+  std::vector<TokenId> tokens;  ///< the context whose KV the engine should have
+};
+struct CheckpointedSession {
+  CheckpointRecord checkpoint;
+  uint64_t total_bytes = 0;  ///< text and tokens that the name holds on to
 };
 
 class SessionService {
  public:
-  SessionService(std::unique_ptr<SessionStore> store, PostToIo post_to_io, bool durable);
+  /// `open` runs on the store's thread, at the first call that needs it; without `durable` there is no such thread.
+  SessionService(OpenStore open, PostToIo post_to_io, bool durable);
+  /// Refuses what waits and what comes (kUnavailable), finishes what the store was told. Idempotent. Callbacks of what
+  /// was finished still come through post_to_io.
+  void shutdown();
 
   /// Whether turns reach a disk (false: --no-store); replies say so.
   bool durable() const noexcept { return durable_; }
@@ -95,7 +104,7 @@ class SessionService {
   /// `at`: a turn number, a checkpoint's id or name, or "" for the head.
   void fork(std::string principal, std::string session_id, std::string at, std::string title, Then<ForkedSession> then);
   void rewind(std::string principal, std::string session_id, std::string to, Then<RewoundSession> then);
-  void checkpoint(std::string principal, std::string session_id, std::string name, Then<CheckpointRecord> then);
+  void checkpoint(std::string principal, std::string session_id, std::string name, Then<CheckpointedSession> then);
   void restore(std::string principal, std::string session_id, std::string checkpoint, Then<RestoredSession> then);
   void remove(std::string principal, std::string session_id, Then<uint64_t> then);
   void collect_garbage();
@@ -106,19 +115,19 @@ class SessionService {
   void abandon_turn(const TurnTicket& ticket);
 
  private:
-  struct Waiting {
-    TurnRequest request;
-    Then<TurnTicket> then;
-  };
-  struct Busy {
-    std::deque<Waiting> waiting;
-  };
   void start_turn(TurnRequest request, Then<TurnTicket> then);
+  template <class T, class Work>
+  void run(Work work, Then<T> then);
+  /// As run(), but after what was begun on this session before.
+  template <class T, class Work>
+  void in_order(const std::string& session_id, Work work, Then<T> then);
+  void acquire(const std::string& session_id, UniqueFunction<void()> start);
   void release(const std::string& session_id);
 
   bool durable_;
-  std::map<std::string, Busy> busy_;  // sessions with a turn under way
-  StoreThread store_;                 // last: its thread ends before the rest goes
+  bool closed_ = false;
+  std::map<std::string, std::deque<UniqueFunction<void()>>> busy_;  // sessions in use, and what waits for them
+  StoreThread store_;                                               // last: its thread ends before the rest goes
 };
 
 }  // namespace kvasir

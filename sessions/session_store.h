@@ -34,6 +34,12 @@ struct AppendTurns {
   std::string reply_json;       ///< kept for the key: a repeat gets it instead of doing it again
 };
 
+/// What was answered under an idempotency key.
+struct StoredReply {
+  std::string reply_json;
+  std::string head;  ///< the session's head after that answer
+};
+
 class SessionStore {
  public:
   virtual ~SessionStore() = default;
@@ -46,7 +52,7 @@ class SessionStore {
   /// Returns the new head's turns as stored.
   virtual Result<std::vector<Turn>> append(const AppendTurns& append) = 0;
   /// The reply stored under an idempotency key of this session, if any.
-  virtual Result<std::optional<std::string>> replayed(std::string_view principal, std::string_view session_id,
+  virtual Result<std::optional<StoredReply>> replayed(std::string_view principal, std::string_view session_id,
                                                       std::string_view key) = 0;
   /// A new session whose head is `node` (of `from`): no turn is copied.
   virtual Result<SessionRecord> fork(std::string_view principal, std::string_view from, TurnNode node,
@@ -68,8 +74,8 @@ class SessionStore {
 
 /// Opens (or makes) `folder`/meta.db. Errors: kConflict when another process holds the folder's lock, kUnsupported for
 /// a store of a newer version (nothing is changed), kCorrupt (what to do is in the message), kIo.
-Result<std::unique_ptr<SessionStore>> open_session_store(const std::string& folder, const SessionLimits& limits = {});
+Result<std::unique_ptr<SessionStore>> open_session_store(const std::string& folder, const StoreOptions& options = {});
 /// The same without a disk: --no-store and tests.
-Result<std::unique_ptr<SessionStore>> open_memory_session_store(const SessionLimits& limits = {});
+Result<std::unique_ptr<SessionStore>> open_memory_session_store(const StoreOptions& options = {});
 
 }  // namespace kvasir

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -63,6 +64,14 @@ struct SessionLimits {
   uint32_t max_title_bytes = 256;
   uint32_t max_name_bytes = 128;
   uint32_t max_page_rows = 200;  ///< list_sessions
+};
+
+/// How a store is opened; the defaults are the real thing.
+struct StoreOptions {
+  SessionLimits limits;
+  std::string vfs;  ///< name of a registered SQLite VFS, for tests that make a disk fail; empty: the system's files
+  /// Called at every named point of the store's work (failpoints.h), for tests that end the process there.
+  std::function<void(const char* point)> reach;
 };
 
 }  // namespace kvasir

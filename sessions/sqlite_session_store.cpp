@@ -21,14 +21,15 @@ namespace {
 
 class SqliteSessionStore final : public SessionStore {
  public:
-  SqliteSessionStore(std::unique_ptr<Database> db, std::optional<FolderLock> lock, const SessionLimits& limits)
-      : lock_(std::move(lock)), db_(std::move(db)), limits_(limits) {}
+  SqliteSessionStore(std::unique_ptr<Database> db, std::optional<FolderLock> lock, const StoreOptions& options)
+      : lock_(std::move(lock)), db_(std::move(db)), limits_(options.limits), reach_(options.reach) {}
 
   Result<SessionRecord> create(SessionRecord r) override {
     KVASIR_TRY(ensure_usable());
     if (r.title.size() > limits_.max_title_bytes) {
       return Failure{Code::kTooLarge, "title is longer than " + std::to_string(limits_.max_title_bytes) + " bytes"};
     }
+    reach("create.begin");
     auto tx = KVASIR_TRY(begin());
     const int64_t count =
         KVASIR_TRY(count_where("SELECT COUNT(*) FROM sessions WHERE principal = ?", std::string_view(r.principal)));
@@ -38,7 +39,9 @@ class SqliteSessionStore final : public SessionStore {
     r.id = random_handle("s_");
     r.created_at_ms = r.updated_at_ms = now_ms();
     KVASIR_TRY(insert_session(*db_, r));
+    reach("create.inserted");
     KVASIR_TRY(commit(tx));
+    reach("create.committed");
     return r;
   }
 
@@ -119,10 +122,12 @@ class SqliteSessionStore final : public SessionStore {
 
   Result<std::vector<Turn>> append(const AppendTurns& a) override {
     KVASIR_TRY(ensure_usable());
+    reach("append.begin");
     auto tx = KVASIR_TRY(begin());
     const auto session = KVASIR_TRY(get(a.principal, a.session_id));
     const std::string head_hash = KVASIR_TRY(hash_of(*db_, session.head));
     KVASIR_TRY(check_head(a, session, head_hash));
+    reach("append.checked");
     const std::string salt = KVASIR_TRY(ensure_salt(*db_, a.principal));
     std::vector<Turn> stored = a.turns;
     std::string parent_hash = head_hash;
@@ -139,28 +144,34 @@ class SqliteSessionStore final : public SessionStore {
       turn.hash = to_hex(raw);
       parent_hash = raw;
       parent = turn.node;
+      reach("append.node");
     }
+    reach("append.nodes");
     auto update = KVASIR_TRY(
         db_->prepare("UPDATE sessions SET head = ?, updated_at_ms = ?, sequence = (SELECT COALESCE(MAX(sequence),0)+1 "
                      "FROM sessions), model = ?, fingerprint = ? WHERE id = ?"));
     update.bind(parent).bind(now_ms()).bind(a.model).bind(a.fingerprint).bind(a.session_id);
     KVASIR_TRY(update.run());
+    reach("append.head");
     if (!a.idempotency_key.empty()) {
-      auto reply = KVASIR_TRY(db_->prepare("INSERT INTO replies (session_id, key, reply_json) VALUES (?, ?, ?)"));
-      reply.bind(a.session_id).bind(a.idempotency_key).bind(a.reply_json);
+      auto reply =
+          KVASIR_TRY(db_->prepare("INSERT INTO replies (session_id, key, reply_json, hash) VALUES (?, ?, ?, ?)"));
+      reply.bind(a.session_id).bind(a.idempotency_key).bind(a.reply_json).bind_blob(parent_hash);
       KVASIR_TRY(reply.run());
+      reach("append.reply");
     }
     KVASIR_TRY(commit(tx));
+    reach("append.committed");
     return stored;
   }
 
-  Result<std::optional<std::string>> replayed(std::string_view principal, std::string_view id,
+  Result<std::optional<StoredReply>> replayed(std::string_view principal, std::string_view id,
                                               std::string_view key) override {
     KVASIR_TRY(get(principal, id));
-    auto row = KVASIR_TRY(db_->prepare("SELECT reply_json FROM replies WHERE session_id = ? AND key = ?"));
+    auto row = KVASIR_TRY(db_->prepare("SELECT reply_json, hash FROM replies WHERE session_id = ? AND key = ?"));
     row.bind(id).bind(key);
-    if (!KVASIR_TRY(row.step())) return std::optional<std::string>();
-    return std::optional<std::string>(row.text(0));
+    if (!KVASIR_TRY(row.step())) return std::optional<StoredReply>();
+    return std::optional<StoredReply>(StoredReply{row.text(0), to_hex(row.text(1))});
   }
 
   Result<SessionRecord> fork(std::string_view principal, std::string_view from, TurnNode node,
@@ -176,13 +187,16 @@ class SqliteSessionStore final : public SessionStore {
 
   Result<SessionRecord> set_head(std::string_view principal, std::string_view id, TurnNode node) override {
     KVASIR_TRY(ensure_usable());
+    reach("head.begin");
     auto tx = KVASIR_TRY(begin());
     auto record = KVASIR_TRY(get(principal, id));
     auto update = KVASIR_TRY(db_->prepare("UPDATE sessions SET head = ?, updated_at_ms = ? WHERE id = ?"));
     node == 0 ? update.bind_null() : update.bind(node);
     update.bind(now_ms()).bind(id);
     KVASIR_TRY(update.run());
+    reach("head.updated");
     KVASIR_TRY(commit(tx));
+    reach("head.committed");
     record.head = node;
     return record;
   }
@@ -192,6 +206,7 @@ class SqliteSessionStore final : public SessionStore {
     if (name.size() > limits_.max_name_bytes) {
       return Failure{Code::kTooLarge, "name is longer than " + std::to_string(limits_.max_name_bytes) + " bytes"};
     }
+    reach("checkpoint.begin");
     auto tx = KVASIR_TRY(begin());
     const auto session = KVASIR_TRY(get(principal, id));
     const int64_t count = KVASIR_TRY(count_where("SELECT COUNT(*) FROM checkpoints WHERE session_id = ?", id));
@@ -207,7 +222,9 @@ class SqliteSessionStore final : public SessionStore {
         db_->prepare("INSERT INTO checkpoints (id, session_id, name, node, created_at_ms) VALUES (?, ?, ?, ?, ?)"));
     row.bind(c.id).bind(c.session_id).bind(c.name).bind(c.node).bind(c.created_at_ms);
     KVASIR_TRY(row.run());
+    reach("checkpoint.inserted");
     KVASIR_TRY(commit(tx));
+    reach("checkpoint.committed");
     return c;
   }
 
@@ -238,25 +255,34 @@ class SqliteSessionStore final : public SessionStore {
   Result<uint64_t> remove(std::string_view principal, std::string_view id) override {
     KVASIR_TRY(ensure_usable());
     KVASIR_TRY(get(principal, id));
+    reach("remove.begin");
     auto tx = KVASIR_TRY(begin());
     KVASIR_TRY(delete_where("DELETE FROM sessions WHERE id = ?", id));
+    reach("remove.row");
     const uint64_t bytes = KVASIR_TRY(delete_unreachable(*db_));
+    reach("remove.unreachable");
     KVASIR_TRY(commit(tx));
+    reach("remove.committed");
     // secure_delete overwrites freed pages; the WAL still holds old ones until it is moved and truncated.
     KVASIR_TRY(db_->checkpoint_wal());
+    reach("remove.truncated");
     return bytes;
   }
 
   Result<uint64_t> collect_garbage(int64_t now) override {
     KVASIR_TRY(ensure_usable());
+    reach("collect.begin");
     auto tx = KVASIR_TRY(begin());
     const auto expired = static_cast<uint64_t>(KVASIR_TRY(count_where(
         "SELECT COUNT(*) FROM sessions WHERE ttl_seconds > 0 AND updated_at_ms + ttl_seconds * 1000 < ?", now)));
     KVASIR_TRY(
         delete_where("DELETE FROM sessions WHERE ttl_seconds > 0 AND updated_at_ms + ttl_seconds * 1000 < ?", now));
     KVASIR_TRY(delete_unreachable(*db_));
+    reach("collect.deleted");
     KVASIR_TRY(commit(tx));
+    reach("collect.committed");
     KVASIR_TRY(db_->checkpoint_wal());
+    reach("collect.truncated");
     return expired;
   }
 
@@ -291,6 +317,9 @@ class SqliteSessionStore final : public SessionStore {
     statement.bind(value);
     return statement.run();
   }
+  void reach(const char* point) const {
+    if (reach_) reach_(point);
+  }
   Result<void> ensure_usable() const {
     if (!poisoned_.empty())
       return Failure{Code::kUnavailable, "the session store failed and must be restarted: " + poisoned_};
@@ -321,31 +350,40 @@ class SqliteSessionStore final : public SessionStore {
   std::optional<FolderLock> lock_;
   std::unique_ptr<Database> db_;
   SessionLimits limits_;
+  std::function<void(const char*)> reach_;
   std::string poisoned_;
 };
 
 }  // namespace
 
-Result<std::unique_ptr<SessionStore>> open_session_store(const std::string& folder, const SessionLimits& limits) {
+Result<std::unique_ptr<SessionStore>> open_session_store(const std::string& folder, const StoreOptions& options) {
+  const auto reach = [&](const char* point) {
+    if (options.reach) options.reach(point);
+  };
+  reach("open.begin");
   std::error_code ec;
   std::filesystem::create_directories(folder, ec);
   if (ec) return Failure{Code::kIo, "cannot make the folder " + folder + ": " + ec.message()};
   ::chmod(folder.c_str(), 0700);
   auto lock = KVASIR_TRY(FolderLock::take(folder));
+  reach("open.locked");
   const std::string path = folder + "/meta.db";
   // Made by us with the right mode before SQLite sees it; its WAL inherits the mode.
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return Failure{Code::kIo, "cannot open " + path + ": " + std::strerror(errno)};
   ::close(fd);
-  auto db = KVASIR_TRY(Database::open(path));
+  reach("open.file_made");
+  auto db = KVASIR_TRY(Database::open(path, options.vfs));
+  reach("open.opened");
   KVASIR_TRY(ensure_schema(*db));
-  return std::unique_ptr<SessionStore>(std::make_unique<SqliteSessionStore>(std::move(db), std::move(lock), limits));
+  reach("open.schema");
+  return std::unique_ptr<SessionStore>(std::make_unique<SqliteSessionStore>(std::move(db), std::move(lock), options));
 }
 
-Result<std::unique_ptr<SessionStore>> open_memory_session_store(const SessionLimits& limits) {
+Result<std::unique_ptr<SessionStore>> open_memory_session_store(const StoreOptions& options) {
   auto db = KVASIR_TRY(Database::open(""));
   KVASIR_TRY(ensure_schema(*db));
-  return std::unique_ptr<SessionStore>(std::make_unique<SqliteSessionStore>(std::move(db), std::nullopt, limits));
+  return std::unique_ptr<SessionStore>(std::make_unique<SqliteSessionStore>(std::move(db), std::nullopt, options));
 }
 
 }  // namespace kvasir

@@ -29,7 +29,7 @@ CREATE INDEX sessions_principal ON sessions(principal, sequence);
 CREATE TABLE checkpoints (id TEXT PRIMARY KEY, session_id TEXT NOT NULL REFERENCES sessions(id) ON DELETE CASCADE,
   name TEXT NOT NULL, node INTEGER NOT NULL, created_at_ms INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE replies (session_id TEXT NOT NULL REFERENCES sessions(id) ON DELETE CASCADE, key TEXT NOT NULL,
-  reply_json TEXT NOT NULL, PRIMARY KEY (session_id, key)) WITHOUT ROWID;
+  reply_json TEXT NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (session_id, key)) WITHOUT ROWID;
 )";
 
 inline constexpr const char* kSessionColumns =

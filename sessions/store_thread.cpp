@@ -2,10 +2,16 @@
 
 namespace kvasir {
 
-StoreThread::StoreThread(std::unique_ptr<SessionStore> store, PostToIo post_to_io)
-    : store_(std::move(store)), post_to_io_(std::move(post_to_io)), thread_([this] { loop(); }) {}
+StoreThread::StoreThread(OpenStore open, PostToIo post_to_io, bool threaded)
+    : open_(std::move(open)), post_to_io_(std::move(post_to_io)), threaded_(threaded) {}
 
-StoreThread::~StoreThread() {
+Result<void> StoreThread::ensure_open() {
+  if (!store_) store_ = KVASIR_TRY(open_());
+  return {};
+}
+
+void StoreThread::stop() {
+  if (!thread_.joinable()) return;
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
@@ -15,6 +21,8 @@ StoreThread::~StoreThread() {
 }
 
 void StoreThread::enqueue(UniqueFunction<void()> task) {
+  if (!threaded_) return task();
+  if (!thread_.joinable()) thread_ = std::thread([this] { loop(); });
   {
     const std::lock_guard lock(mutex_);
     tasks_.push_back(std::move(task));
@@ -28,12 +36,13 @@ void StoreThread::loop() {
     {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [this] { return stop_ || !tasks_.empty(); });
-      if (tasks_.empty()) return;
+      if (tasks_.empty()) break;
       task = std::move(tasks_.front());
       tasks_.pop_front();
     }
     task();
   }
+  store_.reset();  // gives the folder's lock back
 }
 
 }  // namespace kvasir

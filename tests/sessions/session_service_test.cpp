@@ -41,7 +41,7 @@ class Loop {
 
 struct Fixture {
   Loop loop;
-  SessionService service{std::move(*open_memory_session_store()), loop.poster(), true};
+  SessionService service{[] { return open_memory_session_store(); }, loop.poster(), true};
 
   template <class T, class Call>
   Result<T> wait(Call call) {
@@ -68,7 +68,7 @@ struct Fixture {
     std::string rendered;
     for (const auto& m : ticket.prompt.messages) rendered += "<" + m.role + ">" + m.content;
     if (ticket.prompt.kind == Prompt::Kind::kTokens) rendered = ticket.prompt.history_text;
-    out.result.text = text;
+    out.result.text = out.result.answer_text = text;
     out.result.context_text = rendered;
     for (const char c : rendered + text) out.result.context_tokens.push_back(c);
     out.result.tokens_in_context = text.size();
@@ -156,8 +156,8 @@ TEST_CASE("fork, checkpoint, rewind and restore name points by turn number, id a
   Fixture f;
   const auto id = f.create();
   REQUIRE(f.answer(*f.begin(id, "one"), "two"));
-  const auto mark = f.wait<CheckpointRecord>(
-      [&](Then<CheckpointRecord> t) { f.service.checkpoint("local", id, "early", std::move(t)); });
+  const auto mark = f.wait<CheckpointedSession>(
+      [&](Then<CheckpointedSession> t) { f.service.checkpoint("local", id, "early", std::move(t)); });
   REQUIRE(mark);
   REQUIRE(f.answer(*f.begin(id, "three"), "four"));
   auto fork =
@@ -167,8 +167,8 @@ TEST_CASE("fork, checkpoint, rewind and restore name points by turn number, id a
   auto back = f.wait<RewoundSession>([&](Then<RewoundSession> t) { f.service.rewind("local", id, "1", std::move(t)); });
   REQUIRE(back);
   CHECK(back->removed_turns == 3);
-  auto restored =
-      f.wait<RestoredSession>([&](Then<RestoredSession> t) { f.service.restore("local", id, mark->id, std::move(t)); });
+  auto restored = f.wait<RestoredSession>(
+      [&](Then<RestoredSession> t) { f.service.restore("local", id, mark->checkpoint.id, std::move(t)); });
   REQUIRE(restored);
   CHECK(f.get(id).turns.size() == 2);
   CHECK(f.wait<ForkedSession>([&](Then<ForkedSession> t) { f.service.fork("local", id, "99", "", std::move(t)); })

@@ -183,7 +183,7 @@ TEST_CASE("an idempotency key gives the first reply again") {
   const auto id = new_session(**store).id;
   AppendTurns a{"local", id, std::nullopt, 0, {turn("user", "x", {1})}, "m", "f", "key-1", R"({"text":"y"})"};
   REQUIRE((*store)->append(a));
-  CHECK((*store)->replayed("local", id, "key-1")->value() == R"({"text":"y"})");
+  CHECK((*store)->replayed("local", id, "key-1")->value().reply_json == R"({"text":"y"})");
   CHECK_FALSE((*store)->replayed("local", id, "key-2")->has_value());
 }
 
