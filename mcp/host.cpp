@@ -1,6 +1,8 @@
 #include "mcp/host.h"
 
 #include <atomic>
+#include <deque>
+#include <mutex>
 #include <utility>
 #include <variant>
 
@@ -65,7 +67,11 @@ struct Host::Parts {
         engine(std::move(the_engine)),
         loop(options.clock),
         calls(*engine),
-        services{calls, loop, metrics, options.resolve_model, options.untimed_call_limit, options.congested_limit},
+        sessions(
+            options.open_sessions ? options.open_sessions : OpenStore([] { return open_memory_session_store(); }),
+            [this](UniqueFunction<void()> task) { post(std::move(task)); }, options.durable_sessions),
+        services{
+            calls, sessions, loop, metrics, options.resolve_model, options.untimed_call_limit, options.congested_limit},
         mcp(services, tools, options.default_engine, options.version),
         json_rpc(services, tools, options.default_engine),
         http(mcp, loop,
@@ -83,6 +89,26 @@ struct Host::Parts {
   void wake() {
     if (!wake_posted.exchange(true)) loop.post([this] { drain(); });
   }
+  /// Any thread. Unlike the loop's own queue this one is emptied at shutdown: a stored turn is still acknowledged.
+  void post(UniqueFunction<void()> task) {
+    {
+      const std::lock_guard lock(posted_mutex);
+      posted.push_back(std::move(task));
+    }
+    loop.post([this] { run_posted(); });
+  }
+  void run_posted() {
+    for (;;) {
+      UniqueFunction<void()> task;
+      {
+        const std::lock_guard lock(posted_mutex);
+        if (posted.empty()) return;
+        task = std::move(posted.front());
+        posted.pop_front();
+      }
+      task();
+    }
+  }
   void add_status_routes(rpc::Server& server);
 
   HostOptions options;
@@ -90,6 +116,9 @@ struct Host::Parts {
   ServerLoop loop;
   Metrics metrics;
   EngineCalls calls;
+  std::mutex posted_mutex;
+  std::deque<UniqueFunction<void()>> posted;  // guarded by posted_mutex
+  SessionService sessions;
   CallServices services;
   ToolSet tools;
   McpServer mcp;
@@ -175,6 +204,8 @@ void Host::shutdown() {
   if (std::exchange(p.closed, true)) return;
   // First the callers get their answers, then the engine goes: its last events have nobody to reach.
   p.calls.close();
+  p.sessions.shutdown();
+  p.run_posted();
   p.engine->shutdown();
 }
 

@@ -22,6 +22,7 @@
 #include "rpc/limits.h"
 #include "rpc/net/server.h"
 #include "rpc/service.h"
+#include "sessions/session_service.h"
 
 namespace kvasir::mcp {
 
@@ -32,6 +33,9 @@ struct HostOptions {
   /// Name to path; called at the first use of a name, on the io thread: it may stat, never open. Its error is what the
   /// caller of a tool reads, so it says how to get the model. Absent: the name is the path.
   std::function<Result<std::string>(const std::string& name)> resolve_model;
+  /// Opens the store of conversations, on its own thread, when it is first needed. Absent: kept in memory only.
+  OpenStore open_sessions;
+  bool durable_sessions = false;                         ///< what open_sessions gives reaches a disk
   const Clock* clock = nullptr;                          ///< borrowed; tests move time, else SteadyClock
   std::string version = "0.1.0";                         ///< of the product: serverInfo, /health
   rpc::Limits limits;                                    ///< the same ones as the server's

@@ -10,9 +10,9 @@ namespace {
 
 class PlainCall final : public ToolCall {
  public:
-  PlainCall(const CallServices& services, const Tool& tool, rpc::Transport transport, const rpc::MessageId& id,
+  PlainCall(const CallServices& services, const Tool& tool, const rpc::CallInfo& info, const rpc::MessageId& id,
             bool stream, rpc::Responder reply)
-      : ToolCall(services, tool, transport, std::move(reply)),
+      : ToolCall(services, tool, info.transport, info.principal, std::move(reply)),
         request_id_(stream ? Json::parse(id.text, nullptr, false) : Json()),
         stream_(stream) {}
 
@@ -69,8 +69,8 @@ void JsonRpcService::run(const Tool& tool, const rpc::CallInfo& info, const Json
     return reply.error(wire.error, wire.http_status);
   }
   const Connection* connection = connection_of(info);
-  const auto call = std::make_shared<PlainCall>(services_, tool, info.transport, id, parsed->stream, std::move(reply));
-  call->start(connection != nullptr ? connection->engine : default_engine_, std::move(parsed->command));
+  const auto call = std::make_shared<PlainCall>(services_, tool, info, id, parsed->stream, std::move(reply));
+  call->start(connection != nullptr ? connection->engine : default_engine_, std::move(*parsed));
 }
 
 }  // namespace kvasir::mcp

@@ -15,17 +15,17 @@ constexpr milliseconds kGrace{5000};
 }  // namespace
 
 McpCall::McpCall(const CallServices& services, const Tool& tool, const Dialect& dialect, RequestContext context,
-                 rpc::Responder reply)
-    : ToolCall(services, tool, context.transport, std::move(reply)), dialect_(dialect), context_(std::move(context)) {}
+                 std::string principal, rpc::Responder reply)
+    : ToolCall(services, tool, context.transport, std::move(principal), std::move(reply)), dialect_(dialect), context_(std::move(context)) {}
 
-void McpCall::run(EngineKey engine, CommandBody command) {
-  const auto* generate = std::get_if<Generate>(&command);
+void McpCall::run(EngineKey engine, ToolRequest request) {
+  const auto* generate = std::get_if<Generate>(&request.command);
   if (context_.progress_token)
     meter_.emplace(*context_.progress_token, context_.since("2025-03-26"),
                    generate != nullptr ? generate->max_tokens : 0);
-  limit_time(command);
+  limit_time(request.command);
   if (meter_) pump(false);
-  start(std::move(engine), std::move(command));
+  start(std::move(engine), std::move(request));
   if (meter_ && reply_) arm_heartbeat();
 }
 

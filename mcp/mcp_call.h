@@ -15,10 +15,10 @@ namespace kvasir::mcp {
 class McpCall final : public ToolCall {
  public:
   McpCall(const CallServices& services, const Tool& tool, const Dialect& dialect, RequestContext context,
-          rpc::Responder reply);
+          std::string principal, rpc::Responder reply);
 
   /// Applies the time limit of calls that nobody watches, then starts.
-  void run(EngineKey engine, CommandBody command);
+  void run(EngineKey engine, ToolRequest request);
   /// An answer without the engine: a bad argument.
   void refuse(const Error& error, uint64_t retry_after_ms) override;
 

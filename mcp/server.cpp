@@ -10,7 +10,8 @@ namespace {
 constexpr const char* kInstructions =
     "Kvasir runs a language model on this machine. generate_text answers a prompt or a conversation; give a progress "
     "token to see the text as it is written, or max_time_ms to get what is there after that time. The first call loads "
-    "the model, which can take a while. count_tokens, score_text and get_model_info only look.";
+    "the model, which can take a while. count_tokens, score_text and get_model_info only look. create_session gives a "
+    "conversation that outlives this process: pass its session_id to generate_text, fork or rewind it at any turn.";
 
 /// What a claim-less request before `initialize` is taken to speak (protocol.md §2: served on stdio and WebSocket).
 constexpr std::string_view kAssumedVersion = kLegacyVersions.front();
@@ -105,11 +106,11 @@ void McpServer::call_tool(const rpc::Request& request, const rpc::CallInfo& info
   const auto arguments = request.params->find("arguments");
   if (arguments != request.params->end() && !arguments->is_object()) return wrong("params.arguments must be an object");
 
-  const auto call = std::make_shared<McpCall>(services_, *tool, dialect(context.era), context, std::move(reply));
+  const auto call = std::make_shared<McpCall>(services_, *tool, dialect(context.era), context, info.principal, std::move(reply));
   auto parsed = tool->parse(arguments == request.params->end() ? Json::object() : *arguments);
   if (!parsed) return call->refuse(parsed.error(), 0);
   const Connection* connection = connection_of(info);
-  call->run(connection != nullptr ? connection->engine : default_engine_, std::move(parsed->command));
+  call->run(connection != nullptr ? connection->engine : default_engine_, std::move(*parsed));
 }
 
 }  // namespace kvasir::mcp

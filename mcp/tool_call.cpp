@@ -8,45 +8,67 @@
 
 namespace kvasir::mcp {
 
-ToolCall::ToolCall(const CallServices& services, const Tool& tool, rpc::Transport transport, rpc::Responder reply)
+ToolCall::ToolCall(const CallServices& services, const Tool& tool, rpc::Transport transport, std::string principal,
+                   rpc::Responder reply)
     : services_(services),
       tool_(tool),
       transport_(transport),
+      principal_(std::move(principal)),
       reply_(std::move(reply)),
       started_(services.loop.now()) {}
 
-void ToolCall::start(EngineKey engine, CommandBody command) {
-  if (services_.resolve_model) {
-    auto path = services_.resolve_model(engine.model);
-    if (!path) {
-      count("error");
-      return refuse(path.error(), 0);
-    }
-    engine.model = std::move(*path);
-  }
-  const auto id = services_.calls.start(std::move(engine), std::move(command), shared_from_this());
-  if (!id) {
-    count("error");
-    return refuse(id.error(), kDefaultRetryAfterMs);
-  }
-  id_ = *id;
-  if (paused_) services_.calls.pause(id_);  // the reader was behind before we began
+void ToolCall::start(EngineKey engine, ToolRequest request) {
+  engine_ = std::move(engine);
   reply_.on_cancel([self = weak<ToolCall>()](rpc::CancelCause cause) {
     if (auto call = self.lock()) call->on_cancel(cause);
   });
+  if (request.session) return run_session(request.session);
+  if (request.turn) return begin_turn(std::move(request));
+  if (auto sent = send(std::move(request.command)); !sent) settle(sent.error(), kDefaultRetryAfterMs);
+}
+
+Result<void> ToolCall::send(CommandBody command) {
+  std::visit(
+      [this](auto& body) {
+        if constexpr (requires { body.cache_salt; }) body.cache_salt = principal_;
+      },
+      command);
+  EngineKey engine = engine_;
+  if (services_.resolve_model) engine.model = KVASIR_TRY(services_.resolve_model(engine.model));
+  id_ = KVASIR_TRY(services_.calls.start(std::move(engine), std::move(command), shared_from_this()));
+  if (paused_) services_.calls.pause(id_);  // the reader was behind before we began
+  return {};
+}
+
+void ToolCall::settle(const Error& error, uint64_t retry_after_ms) {
+  finished_ = true;
+  if (!cancelled_) count("error");
+  refuse(error, error.code == Code::kBusy ? retry_after_ms : 0);
 }
 
 void ToolCall::final(const Event& event) {
-  finished_ = true;
   if (const auto* result = std::get_if<GenerateResult>(&event)) services_.metrics.generated(*result);
+  if (step_) {
+    finished_ = true;
+    if (!cancelled_) count("ok");
+    step_->merge(step_->result, event);
+    return answer(std::move(step_->result));
+  }
+  if (ticket_) return end_turn(event);
   const auto* failed = std::get_if<Failed>(&event);
-  if (!cancelled_) count(failed != nullptr || abort_reason_ ? "error" : "ok");
-  if (abort_reason_) return refuse(*abort_reason_, 0);
-  if (failed != nullptr) return refuse(to_error(*failed), failed->retry_after_ms);
+  if (abort_reason_) return settle(*abort_reason_, 0);
+  if (failed != nullptr) return settle(to_error(*failed), failed->retry_after_ms);
+  finished_ = true;
+  if (!cancelled_) count("ok");
   auto result = tool_.result(event);
   if (result) return answer(std::move(*result));
   log::error("tool_result_mismatch tool=" + tool_.name);
   refuse(result.error(), 0);
+}
+
+void ToolCall::cancel_in_engine() {
+  stopped_ = true;
+  services_.calls.cancel(id_);
 }
 
 void ToolCall::abort(Error error) {

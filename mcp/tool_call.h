@@ -1,6 +1,7 @@
-// One running tool call, whatever the protocol: sends the command, pauses the engine for a slow reader, hands back the
-// result. The two protocols derive from it and say how answers look. Kept alive by EngineCalls until the engine's final
-// event; everything else holds it weakly. io thread.
+// One running tool call, whatever the protocol: asks the sessions, sends the command, pauses the engine for a slow
+// reader, stores the turn, hands back the result. The two protocols derive from it and say how answers look. Kept alive
+// by whoever works for it: EngineCalls until the engine's final event, SessionService until its callback; everything
+// else holds it weakly. io thread.
 #pragma once
 
 #include <chrono>
@@ -20,6 +21,7 @@ namespace kvasir::mcp {
 /// What calls need from the host. Outlives them.
 struct CallServices {
   EngineCalls& calls;
+  SessionService& sessions;
   EventLoop& loop;
   Metrics& metrics;
   std::function<Result<std::string>(const std::string& name)> resolve_model;
@@ -29,10 +31,11 @@ struct CallServices {
 
 class ToolCall : public EngineCall, public std::enable_shared_from_this<ToolCall> {
  public:
-  ToolCall(const CallServices& services, const Tool& tool, rpc::Transport transport, rpc::Responder reply);
+  ToolCall(const CallServices& services, const Tool& tool, rpc::Transport transport, std::string principal,
+           rpc::Responder reply);
 
-  /// Sends the command, or answers why not. Call once, on an object owned by a shared_ptr.
-  void start(EngineKey engine, CommandBody command);
+  /// Does what was asked, or answers why not. Call once, on an object owned by a shared_ptr.
+  void start(EngineKey engine, ToolRequest request);
   void final(const Event& event) final;
 
  protected:
@@ -49,7 +52,8 @@ class ToolCall : public EngineCall, public std::enable_shared_from_this<ToolCall
   bool held_back() const noexcept { return paused_; }
   /// Ends the call from our side; the engine's final event then brings `error` to the caller.
   void abort(Error error);
-  void cancel_in_engine() { services_.calls.cancel(id_); }
+  /// Stops the work; what comes of it still comes.
+  void cancel_in_engine();
   template <class T>
   std::weak_ptr<T> weak() {
     return std::static_pointer_cast<T>(shared_from_this());
@@ -58,15 +62,30 @@ class ToolCall : public EngineCall, public std::enable_shared_from_this<ToolCall
   const CallServices& services_;
   const Tool& tool_;
   const rpc::Transport transport_;
+  const std::string principal_;
   rpc::Responder reply_;
 
  private:
+  // tool_call_session.cpp: what sessions have to do with it
+  void run_session(const SessionWork& work);
+  void on_session_step(Result<SessionStep> step);
+  void begin_turn(ToolRequest request);
+  void on_ticket(ToolRequest request, Result<TurnTicket> ticket);
+  void end_turn(const Event& event);
+  void commit(const GenerateResult& result, Json answer);
+
+  Result<void> send(CommandBody command);
+  void settle(const Error& error, uint64_t retry_after_ms);
   void on_cancel(rpc::CancelCause cause);
   void pause();
   void drained();
   void count(std::string_view outcome);
 
+  EngineKey engine_;
+  std::optional<TurnTicket> ticket_;  ///< the session waits for this call
+  std::optional<SessionStep> step_;   ///< done but for the engine's part
   GenerationId id_ = 0;
+  bool stopped_ = false;  ///< wanted no more, perhaps before anything was sent
   TimePoint started_;
   bool paused_ = false;
   uint64_t pauses_ = 0;  ///< tells one congestion from the next

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <utility>
 
 #include "backends/registry.h"
@@ -12,6 +13,7 @@
 #include "mcp/app/exit_codes.h"
 #include "mcp/app/log_options.h"
 #include "mcp/app/model_choice.h"
+#include "sessions/failpoints.h"
 
 namespace kvasir::app {
 
@@ -46,6 +48,14 @@ Result<std::unique_ptr<Serving>> Serving::create(Context& context) {
   options.version = product_version();
   const std::string models_dir = context.paths.models_dir;
   options.resolve_model = [models_dir](const std::string& name) { return resolve_model(name, models_dir); };
+  if (!context.options.enabled("no-store")) {
+    StoreOptions store;
+    if (const char* point = std::getenv("KVASIR_FAILPOINT"); point != nullptr) store.reach = arm_failpoint(point);
+    options.open_sessions = [folder = context.paths.data_dir + "/sessions", store] {
+      return open_session_store(folder, store);
+    };
+    options.durable_sessions = true;
+  }
   KVASIR_TRY(open_server_log(context));
   serving->server_ = rpc::Server::create(options.limits);
   serving->host_ = std::make_unique<mcp::Host>(make_engine_pool(BackendRegistry::create()), std::move(options));

@@ -52,25 +52,26 @@ FieldTable<GenerateArgs> build_fields() {
       .add("max_time_ms", &A::max_time_ms, "Return what is there after this time (finish_reason time_limit).",
            {.minimum = 1, .maximum = kMaxTimeMs})
       .add("overflow", &A::overflow,
-           "What to do when the prompt is longer than the context; only error (say so) in this build.",
+           "When the prompt is longer than the context: error (default, says the numbers), truncate_oldest (drops the "
+           "oldest messages) or sliding_window (keeps beginning and newest tokens). What was removed is in the result.",
            {.max_bytes = 64})
       .add("logprobs", &A::logprobs, "Log-probabilities of each token and of this many alternatives.",
            {.minimum = 0, .maximum = 20})
       .add("return_tokens", &A::return_tokens, "Return the token ids too.")
       .add("ignore_eos", &A::ignore_eos, "Go on to max_tokens after the model's end.")
-      .add("session_id", &A::session_id, "", {.max_bytes = 128, .hidden = true})
+      .add(
+          "session_id", &A::session_id,
+          "Conversation of create_session to go on with; prompt or messages are appended, with neither the last answer "
+          "goes on.",
+          {.max_bytes = 128})
+      .add("expected_head", &A::expected_head,
+           "In a session: refuse if its head (of the last reply) is another by now; 8 digits are enough.",
+           {.max_bytes = 64})
+      .add("idempotency_key", &A::idempotency_key,
+           "In a session: the same key again gives the first answer again instead of another turn.",
+           {.max_bytes = 128, .min_bytes = 1})
       .add("digest_logits", &A::digest_logits, "", {.hidden = true});
   return table;
-}
-
-Result<void> check_overflow(const std::string& policy) {
-  if (policy == "error") return {};
-  for (const char* planned : {"truncate_oldest", "sliding_window", "compress"})
-    if (policy == planned)
-      return Failure(
-          Code::kUnsupported,
-          "overflow: " + policy + " is not available in this build, only error is; shorten the prompt instead");
-  return refuse("overflow must be error");
 }
 
 Result<Prompt> to_prompt(GenerateArgs& args) {
@@ -131,33 +132,88 @@ const FieldTable<GenerateArgs>& generate_fields() {
   return table;
 }
 
-Result<Generate> to_command(GenerateArgs args) {
-  if (args.session_id)
+Result<OverflowPolicy> overflow_policy(const std::string& name) {
+  for (const auto policy : {OverflowPolicy::kError, OverflowPolicy::kTruncateOldest, OverflowPolicy::kSlidingWindow})
+    if (name == overflow_name(policy)) return policy;
+  if (name == overflow_name(OverflowPolicy::kCompress))
     return Failure(Code::kUnsupported,
-                   "session_id: sessions are not available in this build; send the whole conversation as messages");
-  KVASIR_TRY(check_overflow(args.overflow));
-  Generate out;
-  out.prompt = KVASIR_TRY(to_prompt(args));
-  out.sampling = {.temperature = args.temperature,
-                  .top_p = args.top_p,
-                  .min_p = args.min_p,
-                  .repeat_penalty = args.repeat_penalty,
-                  .frequency_penalty = args.frequency_penalty,
-                  .presence_penalty = args.presence_penalty,
-                  .top_k = args.top_k,
-                  .seed = args.seed,
-                  .logit_bias = std::move(args.logit_bias)};
-  out.max_tokens = args.max_tokens;
-  out.reasoning_budget = args.reasoning_budget;
-  out.max_time_ms = args.max_time_ms.value_or(0);
-  out.stop = std::move(args.stop);
-  out.overflow = OverflowPolicy::kError;
-  out.logprobs = args.logprobs;
-  out.want_logprobs = args.logprobs > 0;
-  out.return_tokens = args.return_tokens;
-  out.ignore_eos = args.ignore_eos;
-  out.digest_logits = args.digest_logits;
+                   "overflow: compress is not available in this build; use sliding_window or truncate_oldest");
+  return refuse("overflow must be one of: error, truncate_oldest, sliding_window");
+}
+
+const char* overflow_name(OverflowPolicy policy) noexcept {
+  switch (policy) {
+    case OverflowPolicy::kError:
+      return "error";
+    case OverflowPolicy::kTruncateOldest:
+      return "truncate_oldest";
+    case OverflowPolicy::kSlidingWindow:
+      return "sliding_window";
+    case OverflowPolicy::kCompress:
+      return "compress";
+  }
+  return "error";
+}
+
+namespace {
+
+/// The new messages of a session's turn; none: the last answer goes on.
+Result<TurnRequest> to_turn(GenerateArgs& args) {
+  if (args.raw || args.tokens) return refuse("raw and tokens do not go with session_id: a session keeps messages");
+  TurnRequest turn;
+  turn.session_id = *args.session_id;
+  turn.expected_head = std::move(args.expected_head);
+  turn.idempotency_key = args.idempotency_key.value_or("");
+  if (args.prompt || args.messages) {
+    turn.messages = std::move(KVASIR_TRY(to_prompt(args)).messages);
+  } else if (args.system) {
+    return refuse("system goes with prompt or messages");
+  }
+  return turn;
+}
+
+}  // namespace
+
+Result<ToolRequest> to_request(GenerateArgs args) {
+  ToolRequest out;
+  out.stream = args.stream;
+  out.overflow = args.overflow;
+  const auto policy = KVASIR_TRY(overflow_policy(args.overflow.value_or("error")));
+  Generate generate;
+  if (args.session_id) {
+    out.turn = KVASIR_TRY(to_turn(args));
+  } else {
+    if (args.expected_head || args.idempotency_key)
+      return refuse("expected_head and idempotency_key go with session_id");
+    generate.prompt = KVASIR_TRY(to_prompt(args));
+  }
+  generate.sampling = {.temperature = args.temperature,
+                       .top_p = args.top_p,
+                       .min_p = args.min_p,
+                       .repeat_penalty = args.repeat_penalty,
+                       .frequency_penalty = args.frequency_penalty,
+                       .presence_penalty = args.presence_penalty,
+                       .top_k = args.top_k,
+                       .seed = args.seed,
+                       .logit_bias = std::move(args.logit_bias)};
+  generate.max_tokens = args.max_tokens;
+  generate.reasoning_budget = args.reasoning_budget;
+  generate.max_time_ms = args.max_time_ms.value_or(0);
+  generate.stop = std::move(args.stop);
+  generate.overflow = policy;
+  generate.logprobs = args.logprobs;
+  generate.want_logprobs = args.logprobs > 0;
+  generate.return_tokens = args.return_tokens;
+  generate.ignore_eos = args.ignore_eos;
+  generate.digest_logits = args.digest_logits;
+  out.command = std::move(generate);
   return out;
+}
+
+Result<Generate> to_command(GenerateArgs args) {
+  if (args.session_id) return refuse("session_id: this command keeps no session");
+  auto request = KVASIR_TRY(to_request(std::move(args)));
+  return std::get<Generate>(std::move(request.command));
 }
 
 const char* finish_reason_name(FinishReason reason) noexcept {
@@ -191,6 +247,11 @@ Json to_json(const GenerateResult& r) {
   out["seed"] = r.seed;
   out["model"] = r.model;
   if (r.dropped_bytes > 0) out["dropped_bytes"] = r.dropped_bytes;
+  if (r.truncated)
+    out["truncated"] = Json{{"policy", overflow_name(r.truncated->policy)},
+                            {"removed_tokens", r.truncated->removed_tokens},
+                            {"removed_messages", r.truncated->removed_messages}};
+  if (r.history_rewritten) out["history_rewritten"] = r.history_note;
   if (!r.tokens.empty()) out["tokens"] = r.tokens;
   if (!r.logprobs.empty()) {
     Json list = Json::array();
@@ -215,7 +276,8 @@ Tool generate_text_tool() {
   tool.title = "Generate text";
   tool.description =
       "Generate text with the language model that runs on this machine. Give prompt (one question) or messages (a "
-      "conversation). Returns the whole text, why it ended and what it cost; with a progress token the text also "
+      "conversation), or session_id to go on with a stored one. Returns the whole text, why it ended and what it cost; "
+      "with a progress token the text also "
       "arrives as it is written.";
   tool.text_is_answer = true;
   tool.input_schema = generate_fields().schema();
@@ -232,12 +294,17 @@ Tool generate_text_tool() {
       {"tokens", "[integer]", "Token ids of the text", false},
       {"logprobs", "[object]", "Per token: token, text, logprob, top", false},
       {"dropped_bytes", "integer", "Prompt bytes that the model has no token for", false},
-      {"truncated", "boolean", "Lists or text were cut to keep the result small", false},
+      {"truncated", "object", "What the overflow policy removed: policy, removed_tokens, removed_messages", false},
+      {"cut", "boolean", "Lists or text were cut to keep the result small", false},
+      {"session_id", "string", "The session that was continued", false},
+      {"head", "string", "Its last turn now, for expected_head", false},
+      {"durable", "boolean", "Whether question and answer are on the disk", false},
+      {"not_stored", "string", "Why the session is as it was", false},
+      {"replayed", "boolean", "The first answer to this idempotency_key, again", false},
+      {"history_rewritten", "string", "Why the session's earlier tokens were made again", false},
   });
   tool.parse = [](const Json& params) -> Result<ToolRequest> {
-    auto args = KVASIR_TRY(generate_fields().parse(params));
-    const bool stream = args.stream;
-    return ToolRequest{KVASIR_TRY(to_command(std::move(args))), stream};
+    return to_request(KVASIR_TRY(generate_fields().parse(params)));
   };
   tool.result = [](const Event& event) -> Result<Json> {
     if (const auto* result = std::get_if<GenerateResult>(&event)) return to_json(*result);

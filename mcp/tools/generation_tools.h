@@ -16,7 +16,7 @@ struct GenerateArgs {
   std::optional<std::vector<ChatMessage>> messages;
   std::optional<std::vector<TokenId>> tokens;
   std::optional<std::string> system;
-  std::optional<std::string> session_id;
+  std::optional<std::string> session_id, expected_head, idempotency_key;
   uint32_t max_tokens = 100;
   std::optional<float> temperature, top_p, min_p, repeat_penalty, frequency_penalty, presence_penalty;
   std::optional<uint32_t> top_k;
@@ -27,7 +27,7 @@ struct GenerateArgs {
   bool raw = false;
   std::optional<uint32_t> reasoning_budget;
   std::optional<uint64_t> max_time_ms;
-  std::string overflow = "error";
+  std::optional<std::string> overflow;
   uint32_t logprobs = 0;
   bool return_tokens = false;
   bool ignore_eos = false;
@@ -37,7 +37,12 @@ struct GenerateArgs {
 /// The one list of generate_text's arguments; the command line takes its names and bounds from here too.
 const FieldTable<GenerateArgs>& generate_fields();
 /// Checks what a table cannot (exactly one source, what goes together). Errors: kInvalidArgument, kUnsupported.
+Result<ToolRequest> to_request(GenerateArgs args);
+/// Without a session. Errors: as to_request(), kInvalidArgument for a session_id.
 Result<Generate> to_command(GenerateArgs args);
+/// "error", "truncate_oldest", "sliding_window". Errors: kInvalidArgument, kUnsupported.
+Result<OverflowPolicy> overflow_policy(const std::string& name);
+const char* overflow_name(OverflowPolicy policy) noexcept;
 Json to_json(const GenerateResult& result);
 const char* finish_reason_name(FinishReason reason) noexcept;
 

@@ -4,6 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "sessions/turn_builder.h"
+
 namespace kvasir::mcp {
 namespace {
 
@@ -32,11 +34,28 @@ Failure refuse(std::string message) {
   return {Code::kInvalidArgument, std::move(message)};
 }
 
+/// What is stored is what counts: the session's own token ids.
+Result<ToolRequest> count_session(const CountArgs& args) {
+  if (args.text || args.messages || args.tools) return refuse("give only one of text, messages and session_id");
+  ToolRequest request;
+  request.session = [id = *args.session_id](SessionService& sessions, const std::string& principal,
+                                            Then<SessionStep> then) {
+    sessions.get(principal, id, [then = std::move(then)](Result<SessionDetails> got) mutable {
+      if (!got) return then(Failure(std::move(got).error()));
+      SessionStep step;
+      step.result = Json{{"tokens", context_tokens(got->turns).size()}, {"per_message", Json::array()}};
+      for (const auto& turn : got->turns) step.result["per_message"].push_back(turn.tokens.size());
+      then(std::move(step));
+    });
+  };
+  return request;
+}
+
 Result<ToolRequest> count_command(CountArgs args) {
-  if (args.session_id)
-    return Failure(Code::kUnsupported, "session_id: sessions are not available in this build; give text or messages");
+  if (args.session_id) return count_session(args);
   if (args.text.has_value() == args.messages.has_value())
-    return refuse(args.text ? "give only one of text and messages" : "nothing to count: give text or messages");
+    return refuse(args.text ? "give only one of text and messages"
+                            : "nothing to count: give text, messages or session_id");
   if (args.tools && !args.messages) return refuse("tools goes with messages only");
   CountTokens out;
   if (args.text) {
@@ -47,7 +66,9 @@ Result<ToolRequest> count_command(CountArgs args) {
     out.prompt.messages = std::move(*args.messages);
     if (args.tools) out.prompt.tools_json = std::move(args.tools->text);
   }
-  return ToolRequest{std::move(out)};
+  ToolRequest request;
+  request.command = std::move(out);
+  return request;
 }
 
 Result<ToolRequest> score_command(ScoreArgs args) {
@@ -63,7 +84,9 @@ Result<ToolRequest> score_command(ScoreArgs args) {
   if (out.has_tokens && out.tokens.size() < 2)
     return refuse("tokens needs at least 2 ids: the first one is not scored");
   out.top = args.top;
-  return ToolRequest{std::move(out)};
+  ToolRequest request;
+  request.command = std::move(out);
+  return request;
 }
 
 /// A tool whose result struct has a to_json().
@@ -175,7 +198,7 @@ Tool count_tokens_tool() {
           .add("messages", &CountArgs::messages, "A conversation, counted with the model's chat template.",
                {.max_items = 10'000})
           .add("tools", &CountArgs::tools, "Tool definitions that the template would carry.", {.max_items = 1024})
-          .add("session_id", &CountArgs::session_id, "", {.max_bytes = 128, .hidden = true});
+          .add("session_id", &CountArgs::session_id, "A stored conversation, instead.", {.max_bytes = 128});
   Tool tool;
   tool.name = "count_tokens";
   tool.title = "Count tokens";
@@ -216,7 +239,7 @@ Tool score_text_tool() {
       {"perplexity", "number", "exp(nll / number of scored tokens)"},
       {"top", "[array]", "Per scored token the pairs [id, logprob] that were likeliest", false},
       {"top_last", "object", "ids and logprobs for the position after the last token", false},
-      {"truncated", "boolean", "Lists were left out to keep the result small", false},
+      {"cut", "boolean", "Lists were left out to keep the result small", false},
   });
   tool.output_schema["properties"]["top"]["items"]["items"] = Json{{"type", "array"}, {"items", {{"type", "number"}}}};
   tool.parse = [](const Json& params) -> Result<ToolRequest> {
@@ -257,7 +280,9 @@ Tool get_model_info_tool() {
   });
   tool.parse = [](const Json& params) -> Result<ToolRequest> {
     KVASIR_TRY(fields.parse(params));
-    return ToolRequest{ModelInfo{}};
+    ToolRequest request;
+    request.command = ModelInfo{};
+    return request;
   };
   tool.result = answered_by<ModelInfoResult>();
   return tool;
@@ -278,7 +303,9 @@ Tool tokenize_tool() {
   tool.input_schema = fields.schema();
   tool.parse = [](const Json& params) -> Result<ToolRequest> {
     auto args = KVASIR_TRY(fields.parse(params));
-    return ToolRequest{Tokenize{0, std::move(args.text), args.add_special, args.parse_special, args.pieces}};
+    ToolRequest request;
+    request.command = Tokenize{0, std::move(args.text), args.add_special, args.parse_special, args.pieces};
+    return request;
   };
   tool.result = answered_by<TokenizeResult>();
   return tool;
@@ -292,7 +319,9 @@ Tool detokenize_tool() {
   tool.over_mcp = false;
   tool.input_schema = fields.schema();
   tool.parse = [](const Json& params) -> Result<ToolRequest> {
-    return ToolRequest{Detokenize{0, std::move(KVASIR_TRY(fields.parse(params)).tokens)}};
+    ToolRequest request;
+    request.command = Detokenize{0, std::move(KVASIR_TRY(fields.parse(params)).tokens)};
+    return request;
   };
   tool.result = [](const Event& event) -> Result<Json> {
     if (const auto* result = std::get_if<DetokenizeResult>(&event)) return Json{{"text", result->text}};

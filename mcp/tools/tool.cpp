@@ -2,6 +2,7 @@
 
 #include "mcp/tools/generation_tools.h"
 #include "mcp/tools/model_tools.h"
+#include "mcp/tools/session_tools.h"
 #include "rpc/message.h"
 
 namespace kvasir::mcp {
@@ -37,7 +38,7 @@ Json output_schema(const std::vector<OutputField>& fields) {
 bool bound_result(Json& result, const std::vector<std::string>& droppable, size_t max_bytes) {
   size_t bytes = rpc::dump(result).size();
   if (bytes <= max_bytes) return false;
-  result["truncated"] = true;
+  result["cut"] = true;
   for (const auto& name : droppable) {
     if (!result.contains(name)) continue;
     result.erase(name);
@@ -62,6 +63,7 @@ ToolSet::ToolSet() {
   tools_.push_back(count_tokens_tool());
   tools_.push_back(score_text_tool());
   tools_.push_back(get_model_info_tool());
+  for (auto& tool : session_tools()) tools_.push_back(std::move(tool));
   tools_.push_back(tokenize_tool());
   tools_.push_back(detokenize_tool());
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,13 +11,26 @@
 #include "core/base/result.h"
 #include "core/engine/messages.h"
 #include "mcp/tools/schema.h"
+#include "sessions/session_service.h"
 
 namespace kvasir::mcp {
 
-/// Checked arguments, ready for the engine; the dispatcher fills in the id.
+/// What a session tool found out, and what the engine should be asked before it is the answer.
+struct SessionStep {
+  Json result;
+  std::optional<CommandBody> ask = {};
+  /// Adds the engine's final event to the result; a failure is an event too (the session's part is done already).
+  std::function<void(Json& result, const Event& event)> merge = {};
+};
+using SessionWork = std::function<void(SessionService& sessions, const std::string& principal, Then<SessionStep> then)>;
+
+/// Checked arguments, ready for the engine (the dispatcher fills in the id) or for the sessions.
 struct ToolRequest {
-  CommandBody command;
-  bool stream = false;  ///< plain JSON-RPC: send deltas as notifications
+  CommandBody command = {};
+  bool stream = false;                   ///< plain JSON-RPC: send deltas as notifications
+  std::optional<TurnRequest> turn = {};  ///< generate_text in a session: the dispatcher fills in principal and prompt
+  std::optional<std::string> overflow = {};  ///< of that turn; absent: the session's own policy
+  SessionWork session = {};                  ///< instead of command
 };
 
 /// Hints of MCP 2025-03-26 and later; a client may ask its user before a tool that is not read-only.
@@ -50,7 +64,7 @@ struct OutputField {
 Json output_schema(const std::vector<OutputField>& fields);
 
 /// Cuts what is too long for a client's buffers: drops the lists named in `droppable` (in this order), then shortens
-/// `text`, until the JSON is at most `max_bytes`; then `truncated` is true. Returns whether anything was cut.
+/// `text`, until the JSON is at most `max_bytes`; then `cut` is true. Returns whether anything was cut.
 bool bound_result(Json& result, const std::vector<std::string>& droppable, size_t max_bytes);
 /// TypeScript clients cut the connection above 10 MiB a line, and MCP carries the text twice.
 inline constexpr size_t kMaxResultBytes = 4u << 20;

@@ -165,6 +165,20 @@ void FakeEngine::decode(GenerationId id) {
   schedule(id);
 }
 
+/// A session's context: the history, then one token per byte of the rest.
+void FakeEngine::describe_context(const Generate& request, uint64_t made, GenerateResult& result) {
+  for (const auto& message : request.prompt.messages) result.context_text += "<" + message.role + ">" + message.content;
+  if (request.prompt.messages.empty()) result.context_text = request.prompt.history_text;
+  result.context_tokens = request.prompt.history_tokens;
+  for (size_t i = request.prompt.history_text.size(); i < result.context_text.size(); ++i) {
+    result.context_tokens.push_back(static_cast<unsigned char>(result.context_text[i]));
+  }
+  result.usage.prompt_tokens = result.context_tokens.size();
+  result.answer_text = text(made);
+  for (const char c : result.answer_text) result.context_tokens.push_back(static_cast<unsigned char>(c));
+  result.tokens_in_context = result.answer_text.size();
+}
+
 void FakeEngine::finish(GenerationId id, FinishReason reason) {
   const auto node = running_.extract(id);
   const Run& run = node.mapped();
@@ -176,6 +190,8 @@ void FakeEngine::finish(GenerationId id, FinishReason reason) {
   result.timings.decode_ms = static_cast<double>(run.made) * static_cast<double>(options.token_time.count());
   result.seed = run.request.sampling.seed.value_or(42);
   result.model = "fake";
+  result.fingerprint = "fake";
+  if (run.request.prompt.in_session) describe_context(run.request, run.made, result);
   if (run.request.return_tokens)
     for (uint64_t i = 0; i < run.made; ++i) result.tokens.push_back(static_cast<TokenId>(i % kWords.size()));
   if (run.request.want_logprobs)
@@ -249,6 +265,15 @@ void FakeEngine::answer(CommandBody body) {
     result.context = 2048;
     result.backend = {"reference", "scalar", "asked for", 1, 1};
     result.probes = {{"reference", true, 0, "always there"}};
+    return emit(std::move(result));
+  }
+  if (const auto* probe = std::get_if<ProbeCache>(&body)) {
+    CacheResult result;
+    result.id = probe->id;
+    result.loaded = loaded_;
+    result.fingerprint = "fake";
+    result.context = 2048;
+    result.cached_tokens = probe->tokens.size() / 64 * 64;
     return emit(std::move(result));
   }
   if (const auto* preload = std::get_if<Preload>(&body)) {

@@ -63,6 +63,7 @@ class FakeEngine final : public Engine {
   void schedule(GenerationId id);
   void decode(GenerationId id);
   void finish(GenerationId id, FinishReason reason);
+  static void describe_context(const Generate& request, uint64_t made, GenerateResult& result);
   void cancel(GenerationId id);
   void answer(CommandBody body);
 

@@ -6,10 +6,10 @@
 namespace kvasir::test {
 
 MemoryConnection::MemoryConnection(std::shared_ptr<rpc::PeerGroup> group, rpc::Service& service,
-                                   rpc::Transport transport) {
+                                   rpc::Transport transport, const std::string& principal) {
   rpc::CallInfo info;
   info.transport = transport;
-  info.principal = "local";
+  info.principal = principal;
   peer_ = std::make_unique<rpc::Peer>(std::move(group), service, info, *this);
 }
 
@@ -66,8 +66,9 @@ void MemoryServer::after(std::chrono::milliseconds delay, UniqueFunction<void()>
   tasks_.emplace(clock_.now() + delay, std::move(task));
 }
 
-std::unique_ptr<MemoryConnection> MemoryServer::connect(rpc::Service& service, rpc::Transport transport) {
-  return std::make_unique<MemoryConnection>(group_, service, transport);
+std::unique_ptr<MemoryConnection> MemoryServer::connect(rpc::Service& service, rpc::Transport transport,
+                                                        const std::string& principal) {
+  return std::make_unique<MemoryConnection>(group_, service, transport, principal);
 }
 
 std::shared_ptr<MemoryExchange> MemoryServer::request(rpc::HttpRequest request) {

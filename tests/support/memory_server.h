@@ -19,7 +19,8 @@ namespace kvasir::test {
 /// What one client of a memory connection has received, oldest first.
 class MemoryConnection final : public rpc::Channel {
  public:
-  MemoryConnection(std::shared_ptr<rpc::PeerGroup> group, rpc::Service& service, rpc::Transport transport);
+  MemoryConnection(std::shared_ptr<rpc::PeerGroup> group, rpc::Service& service, rpc::Transport transport,
+                   const std::string& principal);
   void receive(std::string_view text) { peer_->receive(text); }
   void disconnect() { peer_->disconnect(rpc::CancelCause::kDisconnected); }
   std::deque<std::string> sent;
@@ -79,7 +80,8 @@ class MemoryServer final : public rpc::Server {
   void stop() override {}
   Stats stats() const override { return {}; }
 
-  std::unique_ptr<MemoryConnection> connect(rpc::Service& service, rpc::Transport transport = rpc::Transport::kStdio);
+  std::unique_ptr<MemoryConnection> connect(rpc::Service& service, rpc::Transport transport = rpc::Transport::kStdio,
+                                            const std::string& principal = "local");
   std::shared_ptr<MemoryExchange> request(rpc::HttpRequest request);
   bool has_websocket(const std::string& path, const std::string& subprotocol) const;
   bool has_rpc_post(const std::string& path) const { return rpc_posts_.contains(path); }

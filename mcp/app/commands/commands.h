@@ -19,6 +19,8 @@ Command detokenize_command();
 Command template_command();
 Command models_ls_command();
 Command models_info_command();
+/// ls, show, tree, fork, rewind, export, import, verify, gc, rm.
+std::vector<Command> sessions_commands();
 Command doctor_command();
 Command install_command();
 Command config_show_command();

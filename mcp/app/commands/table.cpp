@@ -1,4 +1,7 @@
 // The list of commands and of the options that all of them understand.
+#include <algorithm>
+#include <iterator>
+
 #include "mcp/app/commands/commands.h"
 
 namespace kvasir::app {
@@ -20,11 +23,18 @@ const std::vector<const OptionSpec*>& common_options() {
 }
 
 const std::vector<Command>& all_commands() {
-  static const std::vector<Command> kAll{
-      mcp_command(),        rpc_command(),      serve_command(),     host_command(),        run_command(),
-      bench_command(),      score_command(),    tokenize_command(),  detokenize_command(),  template_command(),
-      models_ls_command(),  models_info_command(), doctor_command(), install_command(),     config_show_command(),
-      completion_command(), version_command()};
+  static const std::vector<Command> kAll = [] {
+    std::vector<Command> all{
+        mcp_command(),        rpc_command(),      serve_command(),     host_command(),        run_command(),
+        bench_command(),      score_command(),    tokenize_command(),  detokenize_command(),  template_command(),
+        models_ls_command(),  models_info_command(), doctor_command(), install_command(),     config_show_command(),
+        completion_command(), version_command()};
+    const auto info =
+        std::find_if(all.begin(), all.end(), [](const Command& c) { return c.spec.name == "models info"; });
+    const auto sessions = sessions_commands();
+    all.insert(std::next(info), sessions.begin(), sessions.end());
+    return all;
+  }();
   return kAll;
 }
 

@@ -1,0 +1,133 @@
+// The part of a tool call that sessions play: tools that only ask them, and generate_text, whose turn is stored before
+// the reply says so.
+#include <utility>
+#include <variant>
+
+#include "core/base/log.h"
+#include "mcp/error_mapping.h"
+#include "mcp/tool_call.h"
+#include "mcp/tools/generation_tools.h"
+#include "mcp/tools/session_tools.h"
+#include "rpc/message.h"
+
+namespace kvasir::mcp {
+namespace {
+
+const Error kGone{Code::kCancelled, "cancelled"};
+
+/// Whether there is anything to keep. A prompt that was never answered is not: it can be sent again.
+bool worth_storing(const GenerateResult& result) {
+  if (result.context_tokens.empty() || result.finish_reason == FinishReason::kCancelled) return false;
+  return result.finish_reason == FinishReason::kStop || result.usage.completion_tokens > 0;
+}
+
+std::string parameters_json(const GenerateResult& r) {
+  return rpc::dump(Json{{"seed", r.seed},
+                        {"finish_reason", finish_reason_name(r.finish_reason)},
+                        {"completion_tokens", r.usage.completion_tokens},
+                        {"temperature", r.sampling.temperature},
+                        {"top_k", r.sampling.top_k},
+                        {"top_p", r.sampling.top_p},
+                        {"min_p", r.sampling.min_p}});
+}
+
+}  // namespace
+
+void ToolCall::run_session(const SessionWork& work) {
+  work(services_.sessions, principal_,
+       [self = shared_from_this()](Result<SessionStep> step) { self->on_session_step(std::move(step)); });
+}
+
+void ToolCall::on_session_step(Result<SessionStep> step) {
+  if (!step) return settle(step.error(), kDefaultRetryAfterMs);
+  step_ = std::move(*step);
+  if (step_->ask) {
+    auto sent = send(std::move(*step_->ask));
+    if (sent) {
+      if (stopped_) services_.calls.cancel(id_);
+      return;
+    }
+    step_->merge(step_->result, Failed{0, sent.error().code, sent.error().message, 0});
+  }
+  finished_ = true;
+  if (!cancelled_) count("ok");
+  answer(std::move(step_->result));
+}
+
+void ToolCall::begin_turn(ToolRequest request) {
+  TurnRequest turn = std::move(*request.turn);
+  turn.principal = principal_;
+  services_.sessions.begin_turn(
+      std::move(turn), [self = shared_from_this(), request = std::move(request)](Result<TurnTicket> ticket) mutable {
+        self->on_ticket(std::move(request), std::move(ticket));
+      });
+}
+
+void ToolCall::on_ticket(ToolRequest request, Result<TurnTicket> ticket) {
+  if (!ticket) return settle(abort_reason_.value_or(ticket.error()), kDefaultRetryAfterMs);
+  if (ticket->replayed) {
+    services_.sessions.abandon_turn(*ticket);
+    Json again = Json::parse(ticket->replayed->reply_json, nullptr, false);
+    again["head"] = ticket->replayed->head;
+    again["durable"] = services_.sessions.durable();
+    again["replayed"] = true;
+    finished_ = true;
+    if (!cancelled_) count("ok");
+    return answer(std::move(again));
+  }
+  if (stopped_) {
+    services_.sessions.abandon_turn(*ticket);
+    return settle(abort_reason_.value_or(kGone), 0);
+  }
+  auto& generate = std::get<Generate>(request.command);
+  auto policy = overflow_policy(request.overflow.value_or(ticket->session.overflow));
+  generate.prompt = std::move(ticket->prompt);
+  if (policy) generate.overflow = *policy;
+  auto sent = policy ? send(std::move(request.command)) : Result<void>(Failure(policy.error()));
+  if (!sent) {
+    services_.sessions.abandon_turn(*ticket);
+    return settle(sent.error(), kDefaultRetryAfterMs);
+  }
+  ticket_ = std::move(*ticket);
+}
+
+void ToolCall::end_turn(const Event& event) {
+  const auto* result = std::get_if<GenerateResult>(&event);
+  auto answered = tool_.result(event);
+  if (result != nullptr && answered && !abort_reason_ && worth_storing(*result)) {
+    return commit(*result, std::move(*answered));
+  }
+  services_.sessions.abandon_turn(*ticket_);
+  if (abort_reason_) return settle(*abort_reason_, 0);
+  if (const auto* failed = std::get_if<Failed>(&event)) return settle(to_error(*failed), failed->retry_after_ms);
+  if (!answered) return settle(answered.error(), 0);
+  finished_ = true;
+  if (!cancelled_) count("ok");
+  add_session_facts(*answered, *ticket_, false);
+  (*answered)["not_stored"] = "there is no answer to keep; the session is as it was";
+  answer(std::move(*answered));
+}
+
+void ToolCall::commit(const GenerateResult& result, Json answered) {
+  finished_ = true;
+  add_session_facts(answered, *ticket_, services_.sessions.durable());
+  TurnOutcome outcome{result, result.fingerprint, parameters_json(result), rpc::dump(answered)};
+  services_.sessions.commit_turn(
+      std::move(*ticket_), std::move(outcome),
+      [self = shared_from_this(), answered = std::move(answered)](Result<CommittedTurn> done) mutable {
+        if (done) {
+          answered["head"] = done->head;
+        } else if (done.error().code == Code::kConflict || done.error().code == Code::kNotFound) {
+          return self->settle(done.error(), 0);
+        } else {
+          // The answer exists, only the disk failed: whoever asked gets it, and the truth about it.
+          log::error("turn_not_stored message=" + done.error().message);
+          answered["durable"] = false;
+          answered["not_stored"] = done.error().message;
+        }
+        if (!self->cancelled_) self->count("ok");
+        self->answer(std::move(answered));
+      });
+}
+
+}  // namespace kvasir::mcp

@@ -1,0 +1,18 @@
+// Sessions as JSON: what get_session and list_sessions show. Pure functions.
+#pragma once
+
+#include "core/engine/messages.h"
+#include "mcp/tools/schema.h"
+#include "sessions/session_service.h"
+
+namespace kvasir::mcp {
+
+/// 2026-11-21T17:35:00.123Z
+std::string rfc3339(int64_t unix_ms);
+Json session_json(const SessionRecord& session);
+Json transcript_json(const std::vector<Turn>& turns);
+Json checkpoints_json(const std::vector<CheckpointRecord>& checkpoints);
+/// Tokens per message, which of them the engine has at hand, and where that ends.
+Json context_map_json(const std::vector<Turn>& turns, uint64_t cached_tokens);
+
+}  // namespace kvasir::mcp

@@ -1,0 +1,254 @@
+// Sessions through the protocol: what is stored, in which order, what is refused, and what nobody else may see. The
+// engine is fake; its tokens are bytes.
+#include <catch2/catch.hpp>
+#include <string>
+
+#include "tests/transcripts/host_fixture.h"
+
+using namespace kvasir;
+using namespace kvasir::test;
+using rpc::Json;
+using std::chrono::milliseconds;
+
+namespace {
+
+struct SessionFixture : HostFixture {
+  explicit SessionFixture(FakeEngineOptions options = {}, mcp::HostOptions host_options = {})
+      : HostFixture(options, std::move(host_options)), connection(server.connect(host->json_rpc_service())) {}
+
+  void send(int id, const std::string& method, const Json& params) {
+    connection->receive(rpc::dump(Json{{"jsonrpc", "2.0"}, {"id", id}, {"method", method}, {"params", params}}));
+    server.settle();
+  }
+  Json take() {
+    server.advance(milliseconds(1000));
+    REQUIRE_FALSE(connection->sent.empty());
+    Json message = Json::parse(connection->sent.front());
+    connection->sent.pop_front();
+    return message;
+  }
+  Json ask(const std::string& method, const Json& params) {
+    send(next_id++, method, params);
+    return take();
+  }
+  Json result(const std::string& method, const Json& params) {
+    Json message = ask(method, params);
+    INFO(message.dump());
+    REQUIRE(message.contains("result"));
+    return message["result"];
+  }
+  int error(const std::string& method, const Json& params) {
+    const Json message = ask(method, params);
+    INFO(message.dump());
+    REQUIRE(message.contains("error"));
+    return message["error"]["code"].get<int>();
+  }
+  std::string create(const Json& params = Json::object()) { return result("create_session", params)["session_id"]; }
+  Json say(const std::string& id, const std::string& text) {
+    return result("generate_text", {{"session_id", id}, {"prompt", text}, {"max_tokens", 2}});
+  }
+
+  std::unique_ptr<MemoryConnection> connection;
+  int next_id = 100;
+};
+
+}  // namespace
+
+TEST_CASE("turns are stored and the next prompt carries them") {
+  SessionFixture f;
+  const auto made = f.result("create_session", {{"system", "be brief"}, {"title", "t"}});
+  CHECK(made["head"].get<std::string>().size() == 64);
+  CHECK(made["tokens"].get<int>() > 0);
+  const std::string id = made["session_id"];
+  const auto first = f.say(id, "hi");
+  CHECK(first["text"] == "Once upon");
+  CHECK(first["session_id"] == id);
+  CHECK(first["durable"] == false);  // in memory only
+  CHECK(first["head"] != made["head"]);
+  f.say(id, "more");
+  const auto& prompt = std::get<Generate>(f.engine->commands.back().body).prompt;
+  CHECK(prompt.in_session);
+  CHECK(prompt.history_text == "<system>be brief<user>hiOnce upon");
+  CHECK(prompt.messages.size() == 4);
+  const auto shown = f.result("get_session", {{"session_id", id}, {"transcript", true}, {"context_map", true}});
+  CHECK(shown["turns"] == 5);
+  CHECK(shown["title"] == "t");
+  CHECK(shown["transcript"][1] == Json{{"turn", 2}, {"role", "user"}, {"content", "hi"}});
+  uint64_t tokens = 0;
+  for (const auto& message : shown["context_map"]["messages"]) tokens += message["tokens"].get<uint64_t>();
+  CHECK(tokens == shown["tokens"]);
+  CHECK(shown["context_map"]["cached_tokens"] == tokens / 64 * 64);
+  CHECK(shown["context_map"]["first_miss"]["token"] == tokens / 64 * 64);
+  CHECK(f.result("count_tokens", {{"session_id", id}})["tokens"] == tokens);
+}
+
+TEST_CASE("without a prompt the last answer goes on") {
+  SessionFixture f;
+  const auto id = f.create();
+  f.say(id, "count");
+  f.result("generate_text", {{"session_id", id}, {"max_tokens", 1}});
+  CHECK(std::get<Generate>(f.engine->commands.back().body).prompt.kind == Prompt::Kind::kTokens);
+  CHECK(f.result("get_session", {{"session_id", id}})["turns"] == 3);
+}
+
+TEST_CASE("fork, checkpoint, rewind and restore") {
+  SessionFixture f;
+  const auto id = f.create();
+  const auto first = f.say(id, "one");
+  const auto mark = f.result("checkpoint_session", {{"session_id", id}, {"name", "early"}});
+  CHECK(mark["new_bytes"] == 0);
+  CHECK(mark["total_bytes"].get<int>() > 0);
+  f.say(id, "two");
+  const auto fork = f.result("fork_session", {{"session_id", id}, {"at", "early"}});
+  CHECK(fork["head"] == first["head"]);
+  CHECK(fork["shared_tokens"].get<int>() > 0);
+  f.say(fork["session_id"], "other");
+  CHECK(f.result("get_session", {{"session_id", id}})["turns"] == 4);
+  CHECK(f.result("get_session", {{"session_id", id}})["forks"][0]["session_id"] == fork["session_id"]);
+  CHECK(f.result("get_session", {{"session_id", fork["session_id"]}})["parent"]["turn"] == 2);
+  const auto back = f.result("rewind_session", {{"session_id", id}, {"to", "1"}});
+  CHECK(back["removed_turns"] == 3);
+  const auto restored = f.result("restore_session", {{"session_id", id}, {"checkpoint_id", mark["checkpoint_id"]}});
+  CHECK(restored["head"] == first["head"]);
+  CHECK(restored["restored_tokens"].get<uint64_t>() + restored["recomputed_tokens"].get<uint64_t>() > 0);
+  CHECK_FALSE(restored["reason"].get<std::string>().empty());
+  CHECK(f.result("get_session", {{"session_id", id}, {"checkpoints", true}})["checkpoints"][0]["name"] == "early");
+  CHECK(f.error("fork_session", {{"session_id", id}, {"at", "99"}}) == -32602);
+}
+
+TEST_CASE("requests of one session are answered in order, each on top of the one before") {
+  SessionFixture f;
+  const auto id = f.create();
+  for (int i = 0; i < 3; ++i) f.send(i, "generate_text", {{"session_id", id}, {"prompt", "x"}, {"max_tokens", 1}});
+  CHECK(f.engine->running() == 1);
+  for (int i = 0; i < 3; ++i) CHECK(f.take()["id"] == i);
+  CHECK(f.result("get_session", {{"session_id", id}})["turns"] == 6);
+}
+
+TEST_CASE("expected_head refuses the slower of two, an idempotency key answers again") {
+  SessionFixture f;
+  const auto id = f.create();
+  const std::string head = f.say(id, "one")["head"];
+  const Json params{{"session_id", id},
+                    {"prompt", "two"},
+                    {"max_tokens", 1},
+                    {"expected_head", head.substr(0, 12)},
+                    {"idempotency_key", "k1"}};
+  const auto once = f.result("generate_text", params);
+  const auto again = f.result("generate_text", params);
+  CHECK(again["replayed"] == true);
+  CHECK(again["text"] == once["text"]);
+  CHECK(again["head"] == once["head"]);
+  CHECK(f.result("get_session", {{"session_id", id}})["turns"] == 4);
+  CHECK(f.error("generate_text", {{"session_id", id}, {"prompt", "x"}, {"expected_head", head}}) == -31005);
+  CHECK(f.say(id, "still usable").contains("head"));
+}
+
+TEST_CASE("another principal's session is unknown, in every tool") {
+  SessionFixture f;
+  const auto id = f.create();
+  f.say(id, "mine");
+  f.connection = f.server.connect(f.host->json_rpc_service(), rpc::Transport::kWebSocket, "token:other");
+  const Json handle{{"session_id", id}};
+  for (const char* tool :
+       {"get_session", "fork_session", "checkpoint_session", "restore_session", "delete_session", "count_tokens"}) {
+    INFO(tool);
+    CHECK(f.error(tool, handle) == -32602);
+  }
+  CHECK(f.error("rewind_session", {{"session_id", id}, {"to", "0"}}) == -32602);
+  CHECK(f.error("generate_text", {{"session_id", id}, {"prompt", "x"}}) == -32602);
+  CHECK(f.result("list_sessions", Json::object())["sessions"].empty());
+  f.result("generate_text", {{"prompt", "x"}, {"max_tokens", 1}});
+  CHECK(std::get<Generate>(f.engine->commands.back().body).cache_salt == "token:other");
+}
+
+TEST_CASE("list pages, delete deletes") {
+  SessionFixture f;
+  for (int i = 0; i < 3; ++i) f.create({{"title", "s" + std::to_string(i)}});
+  const auto page = f.result("list_sessions", {{"limit", 2}});
+  CHECK(page["sessions"].size() == 2);
+  CHECK(page["sessions"][0]["title"] == "s2");
+  const auto rest = f.result("list_sessions", {{"limit", 2}, {"cursor", page["next_cursor"]}});
+  CHECK(rest["sessions"].size() == 1);
+  CHECK_FALSE(rest.contains("next_cursor"));
+  const std::string id = page["sessions"][0]["session_id"];
+  f.say(id, "text to delete");
+  CHECK(f.result("delete_session", {{"session_id", id}})["deleted_bytes"].get<int>() > 10);
+  CHECK(f.error("get_session", {{"session_id", id}}) == -32602);
+}
+
+TEST_CASE("a cancelled turn leaves the session as it was, and the next one runs") {
+  SessionFixture f;
+  const auto id = f.create();
+  const std::string head = f.say(id, "one")["head"];
+  f.send(7, "generate_text", {{"session_id", id}, {"prompt", "!hang"}});
+  f.send(8, "generate_text", {{"session_id", id}, {"prompt", "waits"}, {"max_tokens", 1}});
+  f.connection->receive(R"({"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}})");
+  const auto cancelled = f.take();
+  CHECK(cancelled["id"] == 7);
+  CHECK(cancelled["result"]["finish_reason"] == "cancelled");
+  CHECK(cancelled["result"]["head"] == head);
+  CHECK(cancelled["result"]["durable"] == false);
+  CHECK(f.take()["id"] == 8);
+  CHECK(f.result("get_session", {{"session_id", id}})["turns"] == 4);
+}
+
+TEST_CASE("a cancel while waiting for the session ends that call alone") {
+  SessionFixture f;
+  const auto id = f.create();
+  f.send(1, "generate_text", {{"session_id", id}, {"prompt", "a"}, {"max_tokens", 5}});
+  f.send(2, "generate_text", {{"session_id", id}, {"prompt", "b"}, {"max_tokens", 1}});
+  f.connection->receive(R"({"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":2}})");
+  CHECK(f.take()["id"] == 1);
+  CHECK(f.take()["error"]["code"] == -31002);
+  CHECK(f.result("get_session", {{"session_id", id}})["turns"] == 2);
+}
+
+TEST_CASE("a failed turn stores nothing and frees the session") {
+  SessionFixture f;
+  const auto id = f.create();
+  CHECK(f.error("generate_text", {{"session_id", id}, {"prompt", "!fail too_large"}}) == -32602);
+  CHECK(f.result("get_session", {{"session_id", id}})["turns"] == 0);
+  CHECK(f.say(id, "fine").contains("head"));
+}
+
+TEST_CASE("the session's overflow policy holds unless the call brings another") {
+  SessionFixture f;
+  const auto id = f.create({{"overflow", "sliding_window"}});
+  f.say(id, "x");
+  CHECK(std::get<Generate>(f.engine->commands.back().body).overflow == OverflowPolicy::kSlidingWindow);
+  f.result("generate_text", {{"session_id", id}, {"prompt", "y"}, {"max_tokens", 1}, {"overflow", "error"}});
+  CHECK(std::get<Generate>(f.engine->commands.back().body).overflow == OverflowPolicy::kError);
+  CHECK(f.error("create_session", {{"overflow", "nonsense"}}) == -32602);
+}
+
+TEST_CASE("what does not go with a session is refused") {
+  SessionFixture f;
+  const auto id = f.create({{"system", "s"}});
+  CHECK(f.error("generate_text", {{"session_id", id}, {"prompt", "x"}, {"raw", true}}) == -32602);
+  CHECK(f.error("generate_text", {{"session_id", id}, {"tokens", {1, 2}}}) == -32602);
+  CHECK(f.error("generate_text", {{"session_id", id}, {"prompt", "x"}, {"system", "another"}}) == -32602);
+  CHECK(f.error("create_session", {{"sytem", "typo"}}) == -32602);
+}
+
+TEST_CASE("a store that cannot be opened says why and everything else goes on") {
+  mcp::HostOptions options;
+  int tries = 0;
+  options.open_sessions = [&tries]() -> Result<std::unique_ptr<SessionStore>> {
+    if (++tries < 2) return Failure(Code::kConflict, "another process uses this data folder");
+    return open_memory_session_store();
+  };
+  SessionFixture f({}, options);
+  CHECK(f.error("create_session", Json::object()) == -31005);
+  CHECK(f.result("generate_text", {{"prompt", "x"}, {"max_tokens", 1}})["text"] == "Once");
+  CHECK(f.result("create_session", Json::object()).contains("session_id"));
+}
+
+TEST_CASE("at the end of the server waiting turns are refused, none is left unanswered") {
+  SessionFixture f;
+  const auto id = f.create();
+  f.send(1, "generate_text", {{"session_id", id}, {"prompt", "!hang"}});
+  f.send(2, "generate_text", {{"session_id", id}, {"prompt", "b"}});
+  f.host->shutdown();
+  CHECK(f.connection->sent.size() == 2);
+}
