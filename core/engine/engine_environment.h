@@ -8,6 +8,7 @@
 
 #include "backends/backend.h"
 #include "backends/registry.h"
+#include "core/engine/kv_block_store.h"
 #include "core/model/model.h"
 
 namespace kvasir {
@@ -22,12 +23,15 @@ class EngineEnvironment {
   virtual Result<ModelText> load_text(const std::string& path) const = 0;
   virtual Result<std::unique_ptr<Model>> load(const std::string& path, const ModelOptions& options, Backend& backend,
                                               const LoadProgress& progress) const = 0;
+  /// Where pages of sessions outlive this process; null: nowhere.
+  virtual KvBlockStore* kv_blocks() const { return nullptr; }
   /// Memory that can be taken without swapping: MemAvailable, or what the control group leaves if that is less.
   virtual uint64_t available_memory_bytes() const = 0;
 };
 
 /// The real files, backends and /proc.
-std::unique_ptr<EngineEnvironment> make_system_environment(BackendRegistry registry);
+std::unique_ptr<EngineEnvironment> make_system_environment(BackendRegistry registry,
+                                                           std::shared_ptr<KvBlockStore> blocks = nullptr);
 
 /// Resident memory of this process; 0 where /proc is absent.
 uint64_t resident_memory_bytes();

@@ -193,6 +193,7 @@ void EngineInstance::on_probe(const ProbeCache& probe) {
   if (scheduler_) {
     result.loaded = true;
     result.context = context_;
+    result.kv_bytes_per_token = runner_->block_bytes() / kPageTokens;
     result.fingerprint = model_->model->description().fingerprint;
     result.cached_tokens = scheduler_->kv().cached_tokens(cache_root(probe.cache_salt), probe.tokens);
   }
@@ -216,6 +217,9 @@ void EngineInstance::finish(Requests::iterator request, FinishReason reason) {
       host_.post(TextDelta{.id = r.id, .text = std::move(end.tail), .tokens_so_far = r.generation->completion_tokens()});
     }
     result = std::move(end.result);
+    result.loaded_tokens = std::min(r.loaded_tokens, r.cached_tokens);
+    result.cache_note = r.cache_note;
+    save_pages(request->first, r);  // before the answer: whoever deletes the session then deletes these too
   } else {
     result.id = r.id;
     result.finish_reason = reason;

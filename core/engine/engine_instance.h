@@ -68,7 +68,8 @@ class EngineInstance {
     std::optional<TimePoint> deadline;
     std::unique_ptr<Generation> generation;
     std::unique_ptr<Scoring> scoring;
-    uint32_t prompt_tokens = 0, cached_tokens = 0;
+    uint32_t prompt_tokens = 0, cached_tokens = 0, loaded_tokens = 0;
+    std::string cache_note;
     std::optional<Progress> reported;
     TimePoint reported_at;
   };
@@ -124,6 +125,11 @@ class EngineInstance {
   void on_backend_error(const StepPlan& plan, const Error& error);
   void count_step(const StepPlan& plan, Milliseconds took);
 
+  // engine_instance_blocks.cpp: pages of sessions on disk
+  std::string block_identity(const std::string& salt) const;
+  void restore_pages(SeqId serial);
+  void save_pages(SeqId serial, const Request& request);
+
   // engine_instance_side.cpp: what the side worker does
   void prepare(uint64_t serial, const Request& request);
   using TextCommand = std::variant<CountTokens, Tokenize, Detokenize>;
@@ -160,6 +166,7 @@ class EngineInstance {
   std::unique_ptr<ModelRunner> runner_;
   uint32_t context_ = 0;
   std::string cache_identity_;
+  std::vector<std::byte> block_;  // one page of every group, on its way
   double ms_per_row_ = 0;
   bool stalled_ = false;  // there is work, but the last plan was empty
   TimePoint last_active_;

@@ -28,7 +28,7 @@ Error with_file(Error error, const std::string& path) {
 }
 
 std::string cache_identity(const EngineKey& key, const ModelDescription& model, const BackendInfo& backend) {
-  return model.fingerprint + '|' + backend.name + '|' + std::to_string(backend.numerics_version) + '|' +
+  return model.fingerprint + '|' + backend.name + '|' + backend.isa_or_device + '|' + std::to_string(backend.numerics_version) + '|' +
          std::to_string(static_cast<int>(key.kv_type)) + '|' + std::to_string(static_cast<int>(key.activations));
 }
 
@@ -139,6 +139,7 @@ Result<void> EngineInstance::set_up(std::shared_ptr<LoadedModel> loaded) {
   }
   scheduler_ = std::make_unique<Scheduler>(std::move(config), SchedulerLimits{.max_sequences = sequences});
   runner_ = std::move(runner);
+  block_.assign(runner_->block_bytes(), {});
   context_ = plan.context;
   ms_per_row_ = 0;
   cache_identity_ = cache_identity(key_, model.description(), loaded->backend->info());

@@ -89,7 +89,7 @@ StepBudget EngineInstance::budget() const {
 
 bool EngineInstance::step() {
   const TimePoint started = clock_.now();
-  const StepPlan plan = scheduler_->plan(budget(), started);
+  const StepPlan plan = scheduler_->plan(budget(), started, [this](SeqId serial) { restore_pages(serial); });
   for (const SeqId serial : plan.expired) {
     if (const auto request = requests_.find(serial); request != requests_.end()) finish(request, FinishReason::kTimeLimit);
   }

@@ -12,9 +12,11 @@
 namespace kvasir {
 
 class EngineEnvironment;
+class KvBlockStore;
 
 /// The returned engine owns its threads; destroy or shutdown() to stop them.
-std::unique_ptr<Engine> make_engine_pool(BackendRegistry registry, const EngineLimits& limits = {});
+std::unique_ptr<Engine> make_engine_pool(BackendRegistry registry, const EngineLimits& limits = {},
+                                         std::shared_ptr<KvBlockStore> blocks = nullptr);
 /// The same in a world of the caller's choice (tests): see engine_environment.h.
 std::unique_ptr<Engine> make_engine_pool(std::unique_ptr<EngineEnvironment> environment, const EngineLimits& limits = {});
 

@@ -17,10 +17,10 @@ template <class A> void fields(A& a, SamplingRequest& m) {
 }
 template <class A> void fields(A& a, Generate& m) {
   a(m.id, m.prompt, m.sampling, m.max_tokens, m.max_time_ms, m.stop, m.overflow, m.logprobs, m.want_logprobs,
-    m.return_tokens, m.ignore_eos, m.digest_logits, m.reasoning_budget, m.cache_salt);
+    m.return_tokens, m.ignore_eos, m.digest_logits, m.reasoning_budget, m.cache_salt, m.cache_owner);
 }
 template <class A> void fields(A& a, CountTokens& m) { a(m.id, m.prompt); }
-template <class A> void fields(A& a, ScoreText& m) { a(m.id, m.prompt, m.text, m.tokens, m.has_tokens, m.top, m.cache_salt); }
+template <class A> void fields(A& a, ScoreText& m) { a(m.id, m.prompt, m.text, m.tokens, m.has_tokens, m.top, m.score_from, m.cache_salt); }
 template <class A> void fields(A& a, Tokenize& m) { a(m.id, m.text, m.add_special, m.parse_special, m.pieces); }
 template <class A> void fields(A& a, Detokenize& m) { a(m.id, m.tokens); }
 template <class A> void fields(A& a, ModelInfo& m) { a(m.id); }
@@ -45,7 +45,8 @@ template <class A> void fields(A& a, Truncated& m) { a(m.policy, m.removed_token
 template <class A> void fields(A& a, GenerateResult& m) {
   a(m.id, m.text, m.finish_reason, m.stop_sequence, m.reasoning, m.usage, m.timings, m.seed, m.model, m.tokens, m.logprobs,
     m.logit_digests, m.dropped_bytes, m.sampling, m.reasoning_cut, m.context_tokens, m.tokens_in_context,
-    m.context_text, m.answer_text, m.history_rewritten, m.history_note, m.truncated, m.fingerprint);
+    m.context_text, m.answer_text, m.history_rewritten, m.history_note, m.truncated, m.fingerprint,
+    m.loaded_tokens, m.cache_note);
 }
 template <class A> void fields(A& a, CountResult& m) { a(m.id, m.tokens, m.per_message, m.template_overhead, m.dropped_bytes); }
 template <class A> void fields(A& a, ScoreResult& m) { a(m.id, m.tokens, m.logprobs, m.nll, m.top, m.top_last); }
@@ -67,7 +68,7 @@ template <class A> void fields(A& a, ModelInfoResult& m) {
   a(m.id, m.loaded, m.model, m.context, m.context_reason, m.backend, m.probes, m.default_sampling, m.memory);
 }
 template <class A> void fields(A& a, Ready& m) { a(m.id, m.load_ms); }
-template <class A> void fields(A& a, CacheResult& m) { a(m.id, m.loaded, m.fingerprint, m.context, m.cached_tokens); }
+template <class A> void fields(A& a, CacheResult& m) { a(m.id, m.loaded, m.fingerprint, m.context, m.kv_bytes_per_token, m.cached_tokens); }
 template <class A> void fields(A& a, Failed& m) { a(m.id, m.code, m.message, m.retry_after_ms); }
 
 /// The largest legal number of each enum that travels.

@@ -80,6 +80,7 @@ struct Generate {
   bool ignore_eos = false;
   bool digest_logits = false;      ///< per-step XXH3 of the logits, for tests of batch invariance
   std::string cache_salt;          ///< whose cached pages may be shared: other salts see and time none of them
+  std::string cache_owner;         ///< a session: its pages may be kept on disk under this name; empty: never
 };
 struct CountTokens {
   GenerationId id = 0;
@@ -92,6 +93,7 @@ struct ScoreText {
   std::vector<TokenId> tokens;     ///< instead of text
   bool has_tokens = false;
   uint32_t top = 0;
+  uint32_t score_from = 0;         ///< with tokens alone: index of the first that is scored; 0: the second
   std::string cache_salt;          ///< as in Generate
 };
 struct Tokenize {
@@ -182,6 +184,8 @@ struct GenerateResult {
   // For every prompt.
   std::optional<Truncated> truncated;
   std::string fingerprint;              ///< of the model that answered
+  uint64_t loaded_tokens = 0;           ///< of usage.cached_tokens: read from disk
+  std::string cache_note;               ///< why stored pages could not be used, if they could not
 };
 struct CountResult {
   GenerationId id = 0;
@@ -225,6 +229,7 @@ struct CacheResult {
   bool loaded = false;
   std::string fingerprint;              ///< empty while nothing is loaded
   uint32_t context = 0;                 ///< tokens that fit; 0 while nothing is loaded
+  uint64_t kv_bytes_per_token = 0;      ///< of layers that keep everything
   uint64_t cached_tokens = 0;           ///< a prompt that begins with the tokens would not compute so many of them
 };
 /// The request ended with an error instead of a result.

@@ -43,6 +43,28 @@ void ModelRunner::lay_out(const StepPlan& plan, const Scheduler& scheduler) {
   }
 }
 
+uint64_t ModelRunner::block_bytes() const {
+  uint64_t sum = 0;
+  for (uint32_t g = 0; g < pool_->spec().group_pages.size(); ++g) sum += pool_->page_bytes(g);
+  return sum;
+}
+
+Result<void> ModelRunner::export_pages(const std::vector<PageId>& pages, std::span<std::byte> into) const {
+  for (uint32_t g = 0; g < pages.size(); ++g) {
+    KVASIR_TRY(pool_->export_page(g, pages[g], into.first(pool_->page_bytes(g))));
+    into = into.subspan(pool_->page_bytes(g));
+  }
+  return {};
+}
+
+Result<void> ModelRunner::import_pages(const std::vector<PageId>& pages, std::span<const std::byte> from) {
+  for (uint32_t g = 0; g < pages.size(); ++g) {
+    KVASIR_TRY(pool_->import_page(g, pages[g], from.first(pool_->page_bytes(g))));
+    from = from.subspan(pool_->page_bytes(g));
+  }
+  return {};
+}
+
 Result<void> ModelRunner::run(const StepPlan& plan, const Scheduler& scheduler) {
   for (const PageCopy& copy : plan.copies) KVASIR_TRY(pool_->copy_page(copy.group, copy.from, copy.to));
   for (const uint32_t slot : plan.fresh_states) KVASIR_TRY(pool_->zero_state(slot));

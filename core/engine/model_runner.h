@@ -23,6 +23,10 @@ class ModelRunner {
   std::span<float> logits(uint32_t row) noexcept { return std::span(logits_).subspan(size_t{row} * vocab_, vocab_); }
   /// A fresh stream after an error.
   Result<void> recover();
+  /// One page of each group, back to back. Errors: those of the pool.
+  uint64_t block_bytes() const;
+  Result<void> export_pages(const std::vector<PageId>& pages, std::span<std::byte> into) const;
+  Result<void> import_pages(const std::vector<PageId>& pages, std::span<const std::byte> from);
   uint64_t kv_bytes() const noexcept { return pool_->bytes(); }
 
  private:

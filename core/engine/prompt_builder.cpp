@@ -143,6 +143,10 @@ Result<PreparedScore> prepare_score(const ScoreText& request, const TextTools& t
   if (request.has_tokens && request.prompt.empty()) {
     KVASIR_TRY(check_ids(request.tokens, tokenizer, limits.max_prompt_tokens));
     out.tokens = request.tokens;
+    if (request.score_from >= out.tokens.size() && request.score_from > 0) {
+      return Failure{Code::kInvalidArgument, "score_from lies behind the last token"};
+    }
+    out.first_scored = std::max(1U, request.score_from);
   } else {
     // BOS as the metadata says, then prompt and text apart: the ids of `text` must not depend on the prompt.
     Encoded prompt = KVASIR_TRY(tokenizer.encode(request.prompt, {}));

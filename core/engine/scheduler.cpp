@@ -69,7 +69,7 @@ bool Scheduler::preempt_one() {
   return true;
 }
 
-void Scheduler::admit_waiting(StepPlan& plan) {
+void Scheduler::admit_waiting(StepPlan& plan, const std::function<void(SeqId)>& admitted) {
   while (!waiting_.empty()) {
     const SeqId id = *waiting_.begin();
     Sequence& sequence = sequences_.at(id);
@@ -85,7 +85,8 @@ void Scheduler::admit_waiting(StepPlan& plan) {
     waiting_.erase(waiting_.begin());
     running_.push_back(id);
     if (kv_.config().state_slots > 0) plan.fresh_states.push_back(sequence.table.state_slot);
-    if (!std::exchange(sequence.seen, true)) sequence.reused = sequence.table.reused;
+    if (admitted) admitted(id);
+    if (!std::exchange(sequence.seen, true)) sequence.reused = sequence.table.length;
   }
 }
 
@@ -132,13 +133,26 @@ void Scheduler::take_rows(SeqId id, Sequence& sequence, uint32_t count, StepPlan
   plan.parts.push_back(part);
 }
 
-StepPlan Scheduler::plan(const StepBudget& budget, TimePoint now) {
+bool Scheduler::restore_page(SeqId id, const std::function<bool(const std::vector<PageId>&)>& fill) {
+  Sequence& sequence = sequences_.at(id);
+  PageTable& table = sequence.table;
+  if (!table.open || table.length % kPageTokens != 0 || sequence.left() <= kPageTokens) return false;
+  std::vector<PageCopy> copies;  // none: a whole page is new to everybody
+  kv_.extend(table, kPageTokens, copies);
+  std::vector<PageId> pages;
+  for (const auto& group : table.pages) pages.push_back(group[table.length / kPageTokens]);
+  if (!fill(pages)) return false;
+  kv_.commit(table, kPageTokens, sequence.tokens);
+  return true;
+}
+
+StepPlan Scheduler::plan(const StepBudget& budget, TimePoint now, const std::function<void(SeqId)>& admitted) {
   StepPlan plan;
   for (const auto& [id, sequence] : sequences_) {
     if (sequence.deadline && *sequence.deadline <= now) plan.expired.push_back(id);
   }
   for (const SeqId id : plan.expired) remove(id);
-  admit_waiting(plan);
+  admit_waiting(plan, admitted);
   Shares shares{.rows = std::min(budget.rows, kv_.config().max_step_rows), .score_rows = budget.score_rows,
                 .sequences = {}, .given = {}};
   for (const SeqId id : running_) shares.sequences.push_back(&sequences_.at(id));

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -72,7 +73,11 @@ class Scheduler {
   /// The rows of the next step. Decodes come first, one row each; what is left of the budget is shared evenly among
   /// prefills, so that a long prompt delays nobody by more than its share. Paused sequences lose their KV (and compute
   /// it again later) when others wait for pages.
-  StepPlan plan(const StepBudget& budget, TimePoint now);
+  /// `admitted` is called for each sequence that gets its pages: the moment for restore_page().
+  StepPlan plan(const StepBudget& budget, TimePoint now, const std::function<void(SeqId)>& admitted = {});
+  /// The next page of this sequence's tokens is not computed but filled by `fill`, which gets one page per group and
+  /// says whether it did. Never the last token's page. False: nothing changed.
+  bool restore_page(SeqId id, const std::function<bool(const std::vector<PageId>&)>& fill);
   /// The plan's rows were computed. Sequences that left meanwhile are skipped.
   void apply(const StepPlan& plan);
   /// The token sampled from the last row. Requires phase(id) == kDecode and nothing left to compute.
@@ -116,7 +121,7 @@ class Scheduler {
   };
 
   struct Shares;  // rows given so far in a plan
-  void admit_waiting(StepPlan& plan);
+  void admit_waiting(StepPlan& plan, const std::function<void(SeqId)>& admitted);
   bool preempt_one();
   void share_decodes(Shares& shares);
   void share_prefills(Shares& shares);

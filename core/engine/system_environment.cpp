@@ -8,7 +8,8 @@ namespace {
 
 class SystemEnvironment final : public EngineEnvironment {
  public:
-  explicit SystemEnvironment(BackendRegistry registry) : registry_(std::move(registry)) {}
+  SystemEnvironment(BackendRegistry registry, std::shared_ptr<KvBlockStore> blocks)
+      : registry_(std::move(registry)), blocks_(std::move(blocks)) {}
   std::vector<Probe> probes() const override { return registry_.probes(); }
   Result<Probe> select_backend(std::string_view name) const override { return registry_.select(name); }
   Result<std::unique_ptr<Backend>> open_backend(std::string_view name, const BackendOptions& options) const override {
@@ -22,20 +23,24 @@ class SystemEnvironment final : public EngineEnvironment {
                                       const LoadProgress& progress) const override {
     return Model::load(path, backend, progress, options);
   }
+  KvBlockStore* kv_blocks() const override { return blocks_.get(); }
   uint64_t available_memory_bytes() const override { return kvasir::available_memory_bytes(); }
 
  private:
   BackendRegistry registry_;
+  std::shared_ptr<KvBlockStore> blocks_;
 };
 
 }  // namespace
 
-std::unique_ptr<EngineEnvironment> make_system_environment(BackendRegistry registry) {
-  return std::make_unique<SystemEnvironment>(std::move(registry));
+std::unique_ptr<EngineEnvironment> make_system_environment(BackendRegistry registry,
+                                                           std::shared_ptr<KvBlockStore> blocks) {
+  return std::make_unique<SystemEnvironment>(std::move(registry), std::move(blocks));
 }
 
-std::unique_ptr<Engine> make_engine_pool(BackendRegistry registry, const EngineLimits& limits) {
-  return make_engine_pool(make_system_environment(std::move(registry)), limits);
+std::unique_ptr<Engine> make_engine_pool(BackendRegistry registry, const EngineLimits& limits,
+                                         std::shared_ptr<KvBlockStore> blocks) {
+  return make_engine_pool(make_system_environment(std::move(registry), std::move(blocks)), limits);
 }
 
 }  // namespace kvasir

@@ -1,6 +1,7 @@
 #include "tests/scheduler/fake_model.h"
 
 #include <algorithm>
+#include <cstring>
 #include <thread>
 
 namespace kvasir::test {
@@ -21,8 +22,14 @@ class FakePool final : public KvPool {
   const KvPoolSpec& spec() const noexcept override { return spec_; }
   uint64_t bytes() const noexcept override { return rows_.empty() ? 0 : rows_[0].size() * sizeof(uint64_t); }
   uint64_t page_bytes(uint32_t) const noexcept override { return kPageTokens * sizeof(uint64_t); }
-  Result<void> export_page(uint32_t, PageId, std::span<std::byte>) const override { return {}; }
-  Result<void> import_page(uint32_t, PageId, std::span<const std::byte>) override { return {}; }
+  Result<void> export_page(uint32_t group, PageId page, std::span<std::byte> into) const override {
+    std::memcpy(into.data(), &rows_.at(group).at(size_t{page} * kPageTokens), into.size());
+    return {};
+  }
+  Result<void> import_page(uint32_t group, PageId page, std::span<const std::byte> from) override {
+    std::memcpy(&row(group, page, 0), from.data(), from.size());
+    return {};
+  }
   Result<void> copy_page(uint32_t group, PageId from, PageId to) override {
     std::copy_n(&row(group, from, 0), kPageTokens, &row(group, to, 0));
     return {};

@@ -68,7 +68,9 @@ class FakeEnvironment final : public EngineEnvironment {
   Result<std::unique_ptr<Model>> load(const std::string& path, const ModelOptions& options, Backend& backend,
                                       const LoadProgress& progress) const override;
   uint64_t available_memory_bytes() const override { return memory; }
+  KvBlockStore* kv_blocks() const override { return blocks.get(); }
 
+  std::shared_ptr<KvBlockStore> blocks;
   std::atomic<uint64_t> memory{8ULL << 30};
   mutable std::atomic<int> loads{0};
 
