@@ -69,7 +69,7 @@ struct Host::Parts {
         calls(*engine),
         sessions(
             options.open_sessions ? options.open_sessions : OpenStore([] { return open_memory_session_store(); }),
-            [this](UniqueFunction<void()> task) { post(std::move(task)); }, options.durable_sessions),
+            [this](UniqueFunction<void()> task) { post(std::move(task)); }, options.durable_sessions, options.kv_blocks),
         services{
             calls, sessions, loop, metrics, options.resolve_model, options.untimed_call_limit, options.congested_limit},
         mcp(services, tools, options.default_engine, options.version),
@@ -108,6 +108,14 @@ struct Host::Parts {
       }
       task();
     }
+  }
+  /// Expired sessions and what nothing names any more go once an hour.
+  void collect_later() {
+    loop.after(std::chrono::hours(1), [this] {
+      if (closed) return;
+      sessions.collect_garbage();
+      collect_later();
+    });
   }
   void add_status_routes(rpc::Server& server);
 
@@ -149,6 +157,7 @@ void Host::attach(rpc::Server& server) {
   server.route_rpc_post("/rpc", p.json_rpc);
   server.route_websocket("/rpc", "", p.json_rpc);
   p.add_status_routes(server);
+  if (p.options.durable_sessions) p.collect_later();
 }
 
 void Host::Parts::add_status_routes(rpc::Server& to) {

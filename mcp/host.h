@@ -35,6 +35,7 @@ struct HostOptions {
   std::function<Result<std::string>(const std::string& name)> resolve_model;
   /// Opens the store of conversations, on its own thread, when it is first needed. Absent: kept in memory only.
   OpenStore open_sessions;
+  std::shared_ptr<KvBlockFiles> kv_blocks;               ///< the engine's, so that a deleted session's pages go too
   bool durable_sessions = false;                         ///< what open_sessions gives reaches a disk
   const Clock* clock = nullptr;                          ///< borrowed; tests move time, else SteadyClock
   std::string version = "0.1.0";                         ///< of the product: serverInfo, /health

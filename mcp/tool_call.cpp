@@ -48,12 +48,7 @@ void ToolCall::settle(const Error& error, uint64_t retry_after_ms) {
 
 void ToolCall::final(const Event& event) {
   if (const auto* result = std::get_if<GenerateResult>(&event)) services_.metrics.generated(*result);
-  if (step_) {
-    finished_ = true;
-    if (!cancelled_) count("ok");
-    step_->merge(step_->result, event);
-    return answer(std::move(step_->result));
-  }
+  if (step_) return end_step(event);
   if (ticket_) return end_turn(event);
   const auto* failed = std::get_if<Failed>(&event);
   if (abort_reason_) return settle(*abort_reason_, 0);

@@ -69,6 +69,7 @@ class ToolCall : public EngineCall, public std::enable_shared_from_this<ToolCall
   // tool_call_session.cpp: what sessions have to do with it
   void run_session(const SessionWork& work);
   void on_session_step(Result<SessionStep> step);
+  void end_step(const Event& event);
   void begin_turn(ToolRequest request);
   void on_ticket(ToolRequest request, Result<TurnTicket> ticket);
   void end_turn(const Event& event);

@@ -41,17 +41,32 @@ void ToolCall::run_session(const SessionWork& work) {
 void ToolCall::on_session_step(Result<SessionStep> step) {
   if (!step) return settle(step.error(), kDefaultRetryAfterMs);
   step_ = std::move(*step);
+  if (stopped_ && step_->next) return settle(abort_reason_.value_or(kGone), 0);
   if (step_->ask) {
     auto sent = send(std::move(*step_->ask));
     if (sent) {
       if (stopped_) services_.calls.cancel(id_);
       return;
     }
-    step_->merge(step_->result, Failed{0, sent.error().code, sent.error().message, 0});
+    return end_step(Failed{0, sent.error().code, sent.error().message, 0});
   }
   finished_ = true;
   if (!cancelled_) count("ok");
   answer(std::move(step_->result));
+}
+
+void ToolCall::end_step(const Event& event) {
+  SessionStep step = std::move(*step_);
+  step_.reset();
+  if (step.next) {
+    if (abort_reason_) return settle(*abort_reason_, 0);
+    return step.next(event, services_.sessions, principal_,
+                     [self = shared_from_this()](Result<SessionStep> next) { self->on_session_step(std::move(next)); });
+  }
+  step.merge(step.result, event);
+  finished_ = true;
+  if (!cancelled_) count("ok");
+  answer(std::move(step.result));
 }
 
 void ToolCall::begin_turn(ToolRequest request) {
@@ -82,6 +97,7 @@ void ToolCall::on_ticket(ToolRequest request, Result<TurnTicket> ticket) {
   auto& generate = std::get<Generate>(request.command);
   auto policy = overflow_policy(request.overflow.value_or(ticket->session.overflow));
   generate.prompt = std::move(ticket->prompt);
+  generate.cache_owner = ticket->session.id;
   if (policy) generate.overflow = *policy;
   auto sent = policy ? send(std::move(request.command)) : Result<void>(Failure(policy.error()));
   if (!sent) {

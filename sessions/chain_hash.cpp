@@ -67,6 +67,31 @@ std::string to_hex(std::string_view bytes) {
   return out;
 }
 
+std::string from_hex(std::string_view digits) {
+  if (digits.size() % 2 != 0) return {};
+  std::string out;
+  for (size_t i = 0; i < digits.size(); i += 2) {
+    int byte = 0;
+    for (const char c : digits.substr(i, 2)) {
+      const int digit = c >= '0' && c <= '9' ? c - '0' : (c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1);
+      if (digit < 0) return {};
+      byte = byte * 16 + digit;
+    }
+    out += static_cast<char>(byte);
+  }
+  return out;
+}
+
+std::string keyed_hash(std::string_view key, std::initializer_list<std::string_view> parts) {
+  ensure_sodium();
+  crypto_generichash_state state;
+  crypto_generichash_init(&state, reinterpret_cast<const unsigned char*>(key.data()), key.size(), kHashBytes);
+  for (const auto part : parts) update_sized(state, part);
+  std::string out(kHashBytes, '\0');
+  crypto_generichash_final(&state, reinterpret_cast<unsigned char*>(out.data()), out.size());
+  return out;
+}
+
 std::string tokens_to_bytes(const std::vector<TokenId>& tokens) {
   std::string out(tokens.size() * sizeof(TokenId), '\0');
   if (!tokens.empty()) std::memcpy(out.data(), tokens.data(), out.size());

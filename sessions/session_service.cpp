@@ -104,12 +104,13 @@ Result<TurnTicket> prepare(SessionStore& store, TurnRequest request) {
 
 }  // namespace
 
-SessionService::SessionService(OpenStore open, PostToIo post_to_io, bool durable)
-    : durable_(durable), store_(std::move(open), std::move(post_to_io), durable) {}
+SessionService::SessionService(OpenStore open, PostToIo post_to_io, bool durable, std::shared_ptr<KvBlockFiles> blocks)
+    : durable_(durable), blocks_(std::move(blocks)), store_(std::move(open), std::move(post_to_io), durable) {}
 
 template <class T, class Work>
 void SessionService::run(Work work, Then<T> then) {
   if (closed_) return then(Failure{Code::kUnavailable, "the server is shutting down"});
+  used_ = true;
   store_.run(std::move(work), std::move(then));
 }
 
@@ -220,14 +221,48 @@ void SessionService::restore(std::string principal, std::string session_id, std:
   in_order<RestoredSession>(session_id, std::move(work), std::move(then));
 }
 
+void SessionService::compress(std::string principal, std::string session_id, CompressedContext context,
+                              Then<CompressedSession> then) {
+  auto work = [principal = std::move(principal), id = session_id,
+               context = std::move(context)](SessionStore& store) -> Result<CompressedSession> {
+    const auto session = KVASIR_TRY(store.get(principal, id));
+    if (session.head != context.node) return Failure{Code::kConflict, "the session moved on while it was compressed"};
+    CompressedSession out;
+    out.checkpoint_before = KVASIR_TRY(store.checkpoint(principal, id, "before compression")).id;
+    AppendTurns append;
+    append.principal = principal;
+    append.session_id = id;
+    append.parent = context.node;
+    append.model = session.model;
+    append.fingerprint = session.fingerprint;
+    append.turns.push_back(compression_turn(context.tokens, context.text, context.strategy));
+    out.head = KVASIR_TRY(store.append(append)).back().hash;
+    return out;
+  };
+  in_order<CompressedSession>(session_id, std::move(work), std::move(then));
+}
+
 void SessionService::remove(std::string principal, std::string session_id, Then<uint64_t> then) {
-  run<uint64_t>([principal = std::move(principal),
-                 id = std::move(session_id)](SessionStore& store) { return store.remove(principal, id); },
-                std::move(then));
+  auto work = [principal = std::move(principal), id = session_id,
+               blocks = blocks_](SessionStore& store) -> Result<uint64_t> {
+    const uint64_t bytes = KVASIR_TRY(store.remove(principal, id));
+    return bytes + (blocks ? blocks->forget(id) : 0);
+  };
+  in_order<uint64_t>(session_id, std::move(work), std::move(then));
 }
 
 void SessionService::collect_garbage() {
-  run<uint64_t>([](SessionStore& store) { return store.collect_garbage(now_ms()); }, [](Result<uint64_t>) {});
+  if (!used_) return;
+  run<uint64_t>(
+      [blocks = blocks_](SessionStore& store) -> Result<uint64_t> {
+        const uint64_t expired = KVASIR_TRY(store.collect_garbage(now_ms()));
+        if (!blocks) return expired;
+        for (const auto& owner : blocks->owners()) {
+          if (!KVASIR_TRY(store.exists(owner))) blocks->forget(owner);
+        }
+        return expired;
+      },
+      [](Result<uint64_t>) {});
 }
 
 void SessionService::acquire(const std::string& session_id, UniqueFunction<void()> start) {

@@ -14,6 +14,7 @@
 #include "core/base/result.h"
 #include "core/base/unique_function.h"
 #include "core/engine/messages.h"
+#include "sessions/kv_block_files.h"
 #include "sessions/session_store.h"
 #include "sessions/store_thread.h"
 
@@ -87,10 +88,23 @@ struct CheckpointedSession {
   uint64_t total_bytes = 0;  ///< text and tokens that the name holds on to
 };
 
+/// A context to go on from instead of the session's own.
+struct CompressedContext {
+  TurnNode node = 0;  ///< the head it was made of; must still be the head
+  std::vector<TokenId> tokens;
+  std::string text;  ///< the text of the whole conversation that the tokens stand for
+  std::string strategy;
+};
+struct CompressedSession {
+  std::string head;
+  std::string checkpoint_before;
+};
+
 class SessionService {
  public:
   /// `open` runs on the store's thread, at the first call that needs it; without `durable` there is no such thread.
-  SessionService(OpenStore open, PostToIo post_to_io, bool durable);
+  /// `blocks`: where the engine keeps sessions' KV, or null; deleting a session deletes its blocks.
+  SessionService(OpenStore open, PostToIo post_to_io, bool durable, std::shared_ptr<KvBlockFiles> blocks = nullptr);
   /// Refuses what waits and what comes (kUnavailable), finishes what the store was told. Idempotent. Callbacks of what
   /// was finished still come through post_to_io.
   void shutdown();
@@ -106,7 +120,11 @@ class SessionService {
   void rewind(std::string principal, std::string session_id, std::string to, Then<RewoundSession> then);
   void checkpoint(std::string principal, std::string session_id, std::string name, Then<CheckpointedSession> then);
   void restore(std::string principal, std::string session_id, std::string checkpoint, Then<RestoredSession> then);
+  /// Names the present point, then goes on from the shorter context. Errors: kConflict when the session moved on.
+  void compress(std::string principal, std::string session_id, CompressedContext context, Then<CompressedSession> then);
   void remove(std::string principal, std::string session_id, Then<uint64_t> then);
+  /// Expired sessions, unreachable turns, blocks of sessions that are no more. Nothing before the store's first use:
+  /// another process may be using the folder.
   void collect_garbage();
 
   /// Waits until the session is free. Errors: kNotFound, kConflict (expected_head), kInvalidArgument (a second system).
@@ -125,7 +143,8 @@ class SessionService {
   void release(const std::string& session_id);
 
   bool durable_;
-  bool closed_ = false;
+  std::shared_ptr<KvBlockFiles> blocks_;
+  bool closed_ = false, used_ = false;
   std::map<std::string, std::deque<UniqueFunction<void()>>> busy_;  // sessions in use, and what waits for them
   StoreThread store_;                                               // last: its thread ends before the rest goes
 };

@@ -68,6 +68,8 @@ class SessionStore {
   virtual Result<uint64_t> remove(std::string_view principal, std::string_view session_id) = 0;
   /// Deletes sessions past their time to live and unreachable turns. Returns how many sessions went.
   virtual Result<uint64_t> collect_garbage(int64_t now_ms) = 0;
+  /// Whether anybody's session has this id (for what is kept beside the store).
+  virtual Result<bool> exists(std::string_view session_id) = 0;
   /// Checks every chain of hashes. Returns a line per finding; empty: all well.
   virtual Result<std::vector<std::string>> verify() = 0;
 };

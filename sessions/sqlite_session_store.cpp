@@ -286,6 +286,10 @@ class SqliteSessionStore final : public SessionStore {
     return expired;
   }
 
+  Result<bool> exists(std::string_view id) override {
+    return KVASIR_TRY(count_where("SELECT COUNT(*) FROM sessions WHERE id = ?", id)) > 0;
+  }
+
   Result<std::vector<std::string>> verify() override {
     std::vector<std::string> findings;
     auto check = KVASIR_TRY(db_->prepare("PRAGMA quick_check"));

@@ -7,6 +7,7 @@ namespace kvasir {
 namespace {
 
 constexpr std::string_view kAssistant = "assistant";
+constexpr std::string_view kCompression = "compression";  // no message: conversation() leaves it out
 
 std::span<const Turn> since_last_whole(std::span<const Turn> path) {
   for (size_t i = path.size(); i > 0; --i) {
@@ -40,6 +41,7 @@ std::string context_text(std::span<const Turn> path) {
 std::vector<ChatMessage> conversation(std::span<const Turn> path) {
   std::vector<ChatMessage> out;
   for (const auto& turn : path) {
+    if (turn.role == kCompression) continue;
     // Two assistant turns in a row are one answer that went on (no prompt continues the assistant's turn).
     if (turn.role == kAssistant && !out.empty() && out.back().role == kAssistant) {
       out.back().content += turn.content;
@@ -94,6 +96,16 @@ std::vector<Turn> answered_turns(std::span<const Turn> path, std::span<const Cha
   }
   out.push_back(std::move(answer));
   return out;
+}
+
+Turn compression_turn(std::vector<TokenId> tokens, std::string text, const std::string& strategy) {
+  Turn turn;
+  turn.role = kCompression;
+  turn.content = strategy;
+  turn.tokens = std::move(tokens);
+  turn.rendered = std::move(text);
+  turn.whole = true;
+  return turn;
 }
 
 std::optional<size_t> turn_at(std::span<const Turn> path, std::string_view number) {

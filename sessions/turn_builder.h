@@ -21,6 +21,8 @@ Prompt session_prompt(std::span<const Turn> path, std::span<const ChatMessage> a
 /// The turns that `added` and its answer become. The answer's turn is last.
 std::vector<Turn> answered_turns(std::span<const Turn> path, std::span<const ChatMessage> added,
                                  const GenerateResult& result, const std::string& parameters_json);
+/// A turn without a message: from here on the context is these tokens, which stand for `text`.
+Turn compression_turn(std::vector<TokenId> tokens, std::string text, const std::string& strategy);
 /// Index into `path` (0: before the first turn) that a turn number names, or nothing.
 std::optional<size_t> turn_at(std::span<const Turn> path, std::string_view number);
 

@@ -55,10 +55,15 @@ Result<std::unique_ptr<Serving>> Serving::create(Context& context) {
       return open_session_store(folder, store);
     };
     options.durable_sessions = true;
+    if (auto blocks = KvBlockFiles::open(context.paths.data_dir + "/sessions/blocks")) {
+      options.kv_blocks = std::move(*blocks);
+    } else {
+      log::warn("no KV on disk: " + blocks.error().message);
+    }
   }
   KVASIR_TRY(open_server_log(context));
   serving->server_ = rpc::Server::create(options.limits);
-  serving->host_ = std::make_unique<mcp::Host>(make_engine_pool(BackendRegistry::create()), std::move(options));
+  serving->host_ = std::make_unique<mcp::Host>(make_engine_pool(BackendRegistry::create(), {}, options.kv_blocks), std::move(options));
   serving->host_->attach(*serving->server_);
   return serving;
 }

@@ -36,7 +36,7 @@ Result<Turn> turn_of(const Json& json) {
   Turn turn;
   turn.role = KVASIR_TRY(text_of(json, "role"));
   bool known = false;
-  for (const char* role : {"system", "user", "assistant", "tool"}) known = known || turn.role == role;
+  for (const char* role : {"system", "user", "assistant", "tool", "compression"}) known = known || turn.role == role;
   if (!known) return wrong("a turn has the role '" + turn.role + "'");
   turn.content = KVASIR_TRY(text_of(json, "content"));
   turn.message_json = KVASIR_TRY(text_of(json, "message"));

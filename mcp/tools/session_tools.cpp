@@ -277,6 +277,16 @@ Tool checkpoint_session_tool() {
   return tool;
 }
 
+std::string restore_reason(const GenerateResult& r) {
+  const uint64_t memory = r.usage.cached_tokens - r.loaded_tokens;
+  std::string out;
+  if (memory > 0) out += std::to_string(memory) + " tokens were in memory, ";
+  if (r.loaded_tokens > 0) out += std::to_string(r.loaded_tokens) + " came from disk, ";
+  if (out.empty()) out = "no KV of this context was at hand, ";
+  out += "the rest was computed from the stored token ids";
+  return r.cache_note.empty() ? out : out + " (" + r.cache_note + ")";
+}
+
 /// The engine computes (or finds) the KV of what was restored, so that the next turn starts at once.
 SessionStep restored_step(RestoredSession restored) {
   SessionStep step;
@@ -291,6 +301,7 @@ SessionStep restored_step(RestoredSession restored) {
   warm.prompt.tokens = warm.prompt.history_tokens = std::move(restored.tokens);
   warm.prompt.history_model = restored.session.fingerprint;
   warm.max_tokens = 0;
+  warm.cache_owner = restored.session.id;
   step.ask = std::move(warm);
   step.merge = [all](Json& result, const Event& event) {
     if (const auto* failed = std::get_if<Failed>(&event)) {
@@ -307,9 +318,7 @@ SessionStep restored_step(RestoredSession restored) {
     const uint64_t cached = done->usage.cached_tokens;
     result["restored_tokens"] = cached;
     result["recomputed_tokens"] = done->usage.prompt_tokens - cached;
-    result["reason"] = cached == 0
-                           ? "no KV of this context was kept: computed again from the stored token ids"
-                           : "whole pages of 64 tokens were kept, the rest was computed from the stored token ids";
+    result["reason"] = restore_reason(*done);
   };
   return step;
 }

@@ -1,5 +1,6 @@
 #include "mcp/tools/tool.h"
 
+#include "mcp/tools/compress_tool.h"
 #include "mcp/tools/generation_tools.h"
 #include "mcp/tools/model_tools.h"
 #include "mcp/tools/session_tools.h"
@@ -64,6 +65,7 @@ ToolSet::ToolSet() {
   tools_.push_back(score_text_tool());
   tools_.push_back(get_model_info_tool());
   for (auto& tool : session_tools()) tools_.push_back(std::move(tool));
+  tools_.push_back(compress_session_tool());
   tools_.push_back(tokenize_tool());
   tools_.push_back(detokenize_tool());
 }

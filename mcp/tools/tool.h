@@ -17,10 +17,13 @@ namespace kvasir::mcp {
 
 /// What a session tool found out, and what the engine should be asked before it is the answer.
 struct SessionStep {
-  Json result;
+  Json result = {};
   std::optional<CommandBody> ask = {};
   /// Adds the engine's final event to the result; a failure is an event too (the session's part is done already).
   std::function<void(Json& result, const Event& event)> merge = {};
+  /// Instead of merge: what comes after the engine's final event.
+  std::function<void(const Event& event, SessionService& sessions, const std::string& principal, Then<SessionStep> then)>
+      next = {};
 };
 using SessionWork = std::function<void(SessionService& sessions, const std::string& principal, Then<SessionStep> then)>;
 

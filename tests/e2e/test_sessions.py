@@ -15,7 +15,7 @@ class Session(Conversation):
     """`kvasir mcp` on a data folder of its own, alone in its process unless `shared`."""
 
     def __init__(self, folder, *more, context=1024, shared=False, env=None):
-        super().__init__([BIN, "mcp", "--model", model_path(), "--data-dir", folder, "--ctx", str(context),
+        super().__init__([BIN, "mcp", "--model", model_path(), "--data-dir", folder, "--ctx", str(context), "--threads", "1",
                           *([] if shared else ["--private"]), *more], env=env)
         self.initialize()
 
@@ -123,6 +123,59 @@ class Sessions(unittest.TestCase):
             self.assertGreater(c.ask("delete_session", session_id=session)["deleted_bytes"], 20)
             self.assertNotIn(SECRET.encode(), bytes_of(self.folder.name))
             self.assertEqual(c.refused("get_session", session_id=session)[1], "not_found")
+
+    def test_after_a_restart_pages_come_from_disk_and_damaged_ones_are_computed_again(self):
+        blocks = os.path.join(self.folder.name, "sessions/blocks/all")
+        with Session(self.folder.name) as c:
+            session = c.ask("create_session", system="You know a lot about the sea. " * 40)["session_id"]
+            first = c.say(session, "What lives there?")
+            fork = c.ask("fork_session", session_id=session, at="1")["session_id"]
+            deadline = time.monotonic() + 20
+            while len(os.listdir(blocks)) < first["usage"]["prompt_tokens"] // 64 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            c.kill()
+        names = sorted(os.listdir(blocks), key=lambda n: os.path.getmtime(os.path.join(blocks, n)))
+        with Session(self.folder.name) as c:
+            restored = c.ask("restore_session", session_id=session)
+            self.assertIn("came from disk", restored["reason"])
+            self.assertGreaterEqual(restored["restored_tokens"], 256)
+            self.assertLess(restored["recomputed_tokens"], 128)
+            again = c.say(fork, "What lives there?")
+            self.assertEqual(again["tokens"], first["tokens"])
+            c.kill()
+        with open(os.path.join(blocks, names[2]), "r+b") as f:
+            f.seek(1000)
+            f.write(b"damage")
+        with Session(self.folder.name) as c:
+            restored = c.ask("restore_session", session_id=session)
+            self.assertIn("damaged", restored["reason"])
+            self.assertGreater(restored["recomputed_tokens"], 128)
+            c.ask("rewind_session", session_id=session, to="1")
+            self.assertEqual(c.say(session, "What lives there?")["tokens"], first["tokens"])
+            deleted = [c.ask("delete_session", session_id=each)["deleted_bytes"] for each in (fork, session)]
+            self.assertGreater(sum(deleted), 100_000)   # whoever goes first takes the pages that both used
+            self.assertEqual(os.listdir(blocks), [])
+
+    def test_compression_is_measured_refused_and_taken_back(self):
+        sea, code = "You know a lot about the sea. ", "7391 4820 5567 1204 9938 2716"
+        with Session(self.folder.name) as c:
+            session = c.ask("create_session", system=sea * 12)["session_id"]
+            for text in (f"Remember: {code}", sea * 20, f"It was {code}"):
+                c.say(session, text, max_tokens=2)
+            before = c.ask("get_session", session_id=session)
+            refused = c.ask("compress_session", session_id=session, target_ratio=0.6, max_quality_loss=0)
+            self.assertGreater(refused["dnll"], 0)   # the first mention is gone, so the second is a surprise
+            self.assertFalse(refused["applied"])
+            self.assertIn("refused", refused["verdict"])
+            self.assertEqual(c.ask("get_session", session_id=session)["head"], before["head"])
+            report = c.ask("compress_session", session_id=session, target_ratio=0.6, max_quality_loss=50)
+            self.assertTrue(report["applied"])
+            self.assertLess(report["bytes_after"], report["bytes_before"])
+            answer = c.say(session, "And what else?", max_tokens=4)
+            self.assertLess(answer["usage"]["prompt_tokens"], before["tokens"])
+            self.assertNotIn("history_rewritten", answer)
+            c.ask("restore_session", session_id=session, checkpoint_id=report["checkpoint_before"])
+            self.assertEqual(c.ask("get_session", session_id=session)["tokens"], before["tokens"])
 
     def test_no_store_writes_nothing(self):
         with Session(self.folder.name, "--no-store") as c:

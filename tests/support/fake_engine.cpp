@@ -227,9 +227,10 @@ void FakeEngine::answer(CommandBody body) {
   if (const auto* score = std::get_if<ScoreText>(&body)) {
     ScoreResult result;
     result.id = score->id;
-    const uint64_t tokens = score->has_tokens ? score->tokens.size() - 1 : count_words(score->text);
+    const uint64_t first = score->score_from > 0 ? score->score_from : 1;
+    const uint64_t tokens = score->has_tokens ? score->tokens.size() - first : count_words(score->text);
     for (uint64_t i = 0; i < tokens; ++i) {
-      result.tokens.push_back(static_cast<TokenId>(i));
+      result.tokens.push_back(score->score_from > 0 ? score->tokens[first + i] : static_cast<TokenId>(i));
       result.logprobs.push_back(-1.0F);
       if (score->top > 0) result.top.push_back({{static_cast<TokenId>(i), -1.0F}});
     }
@@ -273,6 +274,7 @@ void FakeEngine::answer(CommandBody body) {
     result.loaded = loaded_;
     result.fingerprint = "fake";
     result.context = 2048;
+    result.kv_bytes_per_token = 100;
     result.cached_tokens = probe->tokens.size() / 64 * 64;
     return emit(std::move(result));
   }

@@ -176,7 +176,7 @@ TEST_CASE("initialize mints a session that later requests must name") {
 
   const auto list = f.server.request(session_post(session, kListCall));
   CHECK(list->status == 200);
-  CHECK(body_of(*list)["result"]["tools"].size() == 12);
+  CHECK(body_of(*list)["result"]["tools"].size() == 13);
   CHECK_FALSE(body_of(*list)["result"].contains("resultType"));
   CHECK(f.server.request(session_post(session, R"({"jsonrpc":"2.0","method":"notifications/initialized"})"))->status ==
         202);

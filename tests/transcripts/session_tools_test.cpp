@@ -252,3 +252,33 @@ TEST_CASE("at the end of the server waiting turns are refused, none is left unan
   f.host->shutdown();
   CHECK(f.connection->sent.size() == 2);
 }
+
+TEST_CASE("compress measures, refuses above the limit, and can be taken back") {
+  SessionFixture f;
+  const auto id = f.create();
+  f.say(id, std::string(300, 'x'));
+  const auto before = f.result("get_session", {{"session_id", id}});
+  const auto dry = f.result("compress_session", {{"session_id", id}, {"dry_run", true}});
+  CHECK(dry["applied"] == false);
+  CHECK(dry["strategy"] == "sliding_window");
+  CHECK(dry["tokens_before"] == before["tokens"]);
+  CHECK(dry["tokens_after"] == before["tokens"].get<uint64_t>() / 2);
+  CHECK(dry["bytes_before"] == before["tokens"].get<uint64_t>() * 100);
+  CHECK(dry["dnll"] == 0.0);
+  CHECK(dry["top1_agree"] == 1.0);
+  CHECK(f.result("get_session", {{"session_id", id}})["head"] == before["head"]);
+  const auto done = f.result("compress_session", {{"session_id", id}, {"target_tokens", 100}});
+  CHECK(done["applied"] == true);
+  const auto after = f.result("get_session", {{"session_id", id}, {"transcript", true}});
+  CHECK(after["tokens"] == 100);
+  CHECK(after["head"] == done["head"]);
+  CHECK(after["transcript"][2]["role"] == "compression");
+  f.say(id, "more");
+  CHECK(std::get<Generate>(f.engine->commands.back().body).prompt.history_tokens.size() == 100);
+  CHECK(std::get<Generate>(f.engine->commands.back().body).prompt.messages.size() == 3);
+  f.result("restore_session", {{"session_id", id}, {"checkpoint_id", done["checkpoint_before"]}});
+  CHECK(f.result("get_session", {{"session_id", id}})["tokens"] == before["tokens"]);
+  CHECK(f.error("compress_session", {{"session_id", id}, {"strategy", "hierarchical"}}) == -32602);
+  CHECK(f.error("compress_session", {{"session_id", id}, {"target_tokens", 100'000}}) == -32602);
+  CHECK(f.error("compress_session", {{"session_id", id}, {"target_tokens", 100}, {"target_ratio", 0.5}}) == -32602);
+}

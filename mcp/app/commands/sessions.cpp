@@ -9,6 +9,7 @@
 #include "mcp/app/session_file.h"
 #include "mcp/tools/session_json.h"
 #include "rpc/message.h"
+#include "sessions/kv_block_files.h"
 #include "sessions/session_store.h"
 #include "sessions/turn_builder.h"
 
@@ -210,19 +211,29 @@ Result<void> verify(Context& context) {
   return {};
 }
 
+/// The KV that a server kept of sessions.
+Result<std::unique_ptr<KvBlockFiles>> open_blocks(const Context& context) {
+  return KvBlockFiles::open(context.paths.data_dir + "/sessions/blocks");
+}
+
 Result<void> gc(Context& context) {
   const auto store = KVASIR_TRY(open_store(context));
+  const auto blocks = KVASIR_TRY(open_blocks(context));
   const uint64_t gone = KVASIR_TRY(store->collect_garbage(now_ms()));
+  for (const auto& owner : blocks->owners()) {
+    if (!KVASIR_TRY(store->exists(owner))) blocks->forget(owner);
+  }
   print(context, Json{{"expired_sessions", gone}}, std::to_string(gone) + " expired sessions deleted");
   return {};
 }
 
 Result<void> rm(Context& context) {
   const auto store = KVASIR_TRY(open_store(context));
+  const auto blocks = KVASIR_TRY(open_blocks(context));
   uint64_t bytes = 0;
   for (const auto& id : context.arguments) {
     const auto session = KVASIR_TRY(find_session(*store, id));
-    bytes += KVASIR_TRY(store->remove(kPrincipal, session.id));
+    bytes += KVASIR_TRY(store->remove(kPrincipal, session.id)) + blocks->forget(session.id);
   }
   print(context, Json{{"deleted_bytes", bytes}}, std::to_string(bytes) + " bytes deleted");
   return {};

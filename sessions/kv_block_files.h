@@ -1,0 +1,36 @@
+// KV pages as files: content-addressed, authenticated, written behind by a thread of their own. A cache: a block that
+// is damaged, cut or exchanged is deleted and computed again, and what does not fit the limit goes, least recently used
+// first. CHECKPOINT_FORMAT.md has the bytes. Thread-safe.
+//
+//   <folder>/secret            32 random bytes: keys of names and of authentication
+//   <folder>/all/<64hex>.kvb   one page each
+//   <folder>/by-session/<id>   names of the pages that a session saved or used, 65 bytes each
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/engine/kv_block_store.h"
+
+namespace kvasir {
+
+struct KvBlockLimits {
+  uint64_t max_bytes = 4ULL << 30;         ///< of all blocks
+  uint64_t max_queued_bytes = 256u << 20;  ///< waiting to be written; more is dropped
+};
+
+class KvBlockFiles : public KvBlockStore {
+ public:
+  /// Errors: kIo, kCorrupt (the secret), both with the path. The engine then runs without blocks.
+  static Result<std::unique_ptr<KvBlockFiles>> open(const std::string& folder, const KvBlockLimits& limits = {});
+
+  /// Deletes what this session saved, from the disk too, also what is still queued. Returns the bytes.
+  virtual uint64_t forget(const std::string& owner) = 0;
+  /// Every session with a list, also those that exist no more.
+  virtual std::vector<std::string> owners() const = 0;
+  /// Waits until everything queued is written.
+  virtual void flush() = 0;
+  virtual uint64_t bytes() const = 0;
+};
+
+}  // namespace kvasir
