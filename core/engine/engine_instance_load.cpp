@@ -29,7 +29,8 @@ Error with_file(Error error, const std::string& path) {
 
 std::string cache_identity(const EngineKey& key, const ModelDescription& model, const BackendInfo& backend) {
   return model.fingerprint + '|' + backend.name + '|' + backend.isa_or_device + '|' + std::to_string(backend.numerics_version) + '|' +
-         std::to_string(static_cast<int>(key.kv_type)) + '|' + std::to_string(static_cast<int>(key.activations));
+         std::to_string(static_cast<int>(key.kv_type)) + '|' + std::to_string(static_cast<int>(key.activations)) + '|' +
+         std::to_string(static_cast<int>(key.quantize));
 }
 
 }  // namespace
