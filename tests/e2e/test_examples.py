@@ -3,6 +3,7 @@ import glob
 import json
 import os
 import subprocess
+import tempfile
 import unittest
 
 from kvasir_e2e import *
@@ -39,6 +40,17 @@ class Clients(unittest.TestCase):
     def test_python_stdio_client(self):
         out = run_script(sys.executable, EXAMPLES + "/python_stdio_client/client.py", "--prompt", PROMPT, "--", *with_model("mcp"))
         self.assertIn("Red", out)
+
+    def test_python_sessions_reads_the_file_once(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "notes.txt")
+            with open(path, "w") as f:
+                f.write("The lighthouse of Skagen was built in 1858 by Niels Sigfred Nebelong. " * 12)
+            out = run_script(sys.executable, EXAMPLES + "/python_sessions/ask_file.py", path, "Who built the lighthouse?", "When?",
+                             "--", BIN, "rpc", "--private", "--model", model_path(), "--data-dir", folder)
+            known = [int(line.split(" of context, ")[1].split()[0]) for line in out.splitlines() if " of context, " in line]
+            self.assertEqual(len(known), 2)
+            self.assertGreaterEqual(known[1], 192)
 
     def test_python_stdio_client_reports_a_missing_model(self):
         done = subprocess.run([sys.executable, EXAMPLES + "/python_stdio_client/client.py", "--prompt", PROMPT, "--", BIN, "mcp",
