@@ -172,10 +172,11 @@ void take_row_block(Format format, const uint8_t* p, RowBlock& out) noexcept {
 /// 32 values of 16 rows as 8 vectors of [16 rows][4 k].
 using Vectors = std::array<std::array<uint8_t, 64>, 8>;
 
+/// The built-in: a hardened libc turns std::memcpy of 4 bytes at a computed place into a call, a fifth of the load.
 Vectors interleave(const std::array<RowBlock, kPanelRows>& rows, uint32_t first) noexcept {
   Vectors v;
   for (uint32_t r = 0; r < kPanelRows; ++r) {
-    for (uint32_t j = 0; j < 8; ++j) std::memcpy(v[j].data() + 4 * r, rows[r].q.data() + first + 4 * j, 4);
+    for (uint32_t j = 0; j < 8; ++j) __builtin_memcpy(v[j].data() + 4 * r, rows[r].q.data() + first + 4 * j, 4);
   }
   return v;
 }

@@ -24,6 +24,16 @@ constexpr std::array kIq3Xxs = {kScale, Piece{2, 8, 8, 8, 32, 192}, Piece{66, 4,
 constexpr std::array kIq3S = {kScale, Piece{106, 1, 1, 4, 32, 16}, Piece{2, 8, 8, 8, 96, 208}, Piece{66, 1, 1, 8, 224, 208},
                               Piece{74, 4, 4, 8, 240, 208}};
 
+/// 1, 2, 4 or 8 bytes without a call.
+void copy_word(uint8_t* to, const uint8_t* from, uint32_t bytes) noexcept {
+  switch (bytes) {
+    case 1: *to = *from; return;
+    case 2: __builtin_memcpy(to, from, 2); return;
+    case 4: __builtin_memcpy(to, from, 4); return;
+    default: __builtin_memcpy(to, from, 8); return;
+  }
+}
+
 std::span<const Piece> pieces(Format format) noexcept {
   switch (format) {
     case Format::kIQ1_S: return kIq1S;
@@ -93,7 +103,7 @@ void pack_codebook_row(Format format, const uint8_t* file, uint32_t row, uint8_t
   if (format == Format::kTQ1_0) return pack_ternary_row(file, row, packed);
   for (const Piece& piece : pieces(format)) {
     for (uint32_t i = 0; i < piece.count; ++i) {
-      std::memcpy(packed + piece.to + piece.to_step * i + piece.bytes * row, file + piece.from + piece.from_step * i, piece.bytes);
+      copy_word(packed + piece.to + piece.to_step * i + piece.bytes * row, file + piece.from + piece.from_step * i, piece.bytes);
     }
   }
   if (format == Format::kIQ2_XS) pack_iq2_xs_codes(file, row, packed);
