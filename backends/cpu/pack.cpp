@@ -258,15 +258,21 @@ void put_scales(Format format, const std::array<RowBlock, kPanelRows>& rows, uin
   }
 }
 
-void pack_floats(Format format, const std::byte* file_rows, uint32_t rows, uint64_t k, uint8_t* panel) noexcept {
-  const uint64_t size = format_info(format).file_block_bytes;
-  std::memset(panel, 0, panel_bytes(format, k));
+template <class Word, bool Pairs>
+void interleave_floats(const std::byte* file_rows, uint32_t rows, uint64_t k, uint8_t* panel) noexcept {
   for (uint64_t i = 0; i < k; ++i) {
     for (uint32_t r = 0; r < rows; ++r) {
-      const uint64_t to = format == Format::kBF16 ? (i / 2 * kPanelRows + r) * 2 + i % 2 : i * kPanelRows + r;
-      std::memcpy(panel + to * size, file_rows + (r * k + i) * size, size);
+      const uint64_t to = Pairs ? (i / 2 * kPanelRows + r) * 2 + i % 2 : i * kPanelRows + r;
+      __builtin_memcpy(panel + to * sizeof(Word), file_rows + (r * k + i) * sizeof(Word), sizeof(Word));
     }
   }
+}
+
+void pack_floats(Format format, const std::byte* file_rows, uint32_t rows, uint64_t k, uint8_t* panel) noexcept {
+  if (rows < kPanelRows || k % 2 != 0) std::memset(panel, 0, panel_bytes(format, k));
+  if (format == Format::kF32) return interleave_floats<uint32_t, false>(file_rows, rows, k, panel);
+  if (format == Format::kF16) return interleave_floats<uint16_t, false>(file_rows, rows, k, panel);
+  interleave_floats<uint16_t, true>(file_rows, rows, k, panel);
 }
 
 void pack_codebooks(Format format, const std::byte* file_rows, uint32_t rows, uint64_t k, uint8_t* panel) noexcept {
