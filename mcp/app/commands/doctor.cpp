@@ -14,6 +14,8 @@
 #include "mcp/app/model_choice.h"
 #include "rpc/limits.h"
 #include "rpc/message.h"
+#include "sessions/kv_block_files.h"
+#include "sessions/session_types.h"
 
 namespace kvasir::app {
 namespace {
@@ -79,6 +81,8 @@ Json limits() {
   const EngineLimits engine;
   const TemplateLimits templates;
   const TokenizerLimits tokenizer;
+  const SessionLimits sessions;
+  const KvBlockLimits blocks;
   return {{"protocol",
            {{"max_message_bytes", rpc.max_message_bytes},
             {"max_depth", rpc.max_depth},
@@ -116,7 +120,17 @@ Json limits() {
           {"tokenizer",
            {{"max_tokens", tokenizer.max_tokens},
             {"max_token_bytes", tokenizer.max_token_bytes},
-            {"max_text_bytes", tokenizer.max_text_bytes}}}};
+            {"max_text_bytes", tokenizer.max_text_bytes}}},
+          {"sessions",
+           {{"max_sessions_per_principal", sessions.max_sessions_per_principal},
+            {"max_turns_per_session", sessions.max_turns_per_session},
+            {"max_checkpoints_per_session", sessions.max_checkpoints_per_session},
+            {"max_turn_bytes", sessions.max_turn_bytes},
+            {"max_title_bytes", sessions.max_title_bytes},
+            {"max_name_bytes", sessions.max_name_bytes},
+            {"max_page_rows", sessions.max_page_rows},
+            {"max_block_bytes", blocks.max_bytes},
+            {"max_queued_block_bytes", blocks.max_queued_bytes}}}};
 }
 
 std::string plain(const Json& value) {
