@@ -10,7 +10,7 @@ template <class A> void fields(A& a, EngineKey& m) { a(m.model, m.context, m.thr
 template <class A> void fields(A& a, ChatMessage& m) { a(m.role, m.content, m.json); }
 template <class A> void fields(A& a, Prompt& m) {
   a(m.kind, m.messages, m.tools_json, m.template_extra_json, m.text, m.tokens, m.in_session, m.history_tokens, m.history_text,
-    m.history_model);
+    m.history_model, m.suffix);
 }
 template <class A> void fields(A& a, SamplingRequest& m) {
   a(m.temperature, m.top_p, m.min_p, m.repeat_penalty, m.frequency_penalty, m.presence_penalty, m.top_k, m.seed, m.logit_bias);

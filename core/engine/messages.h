@@ -46,6 +46,7 @@ struct Prompt {
   std::string tools_json;             ///< for the template, or empty
   std::string template_extra_json;    ///< enable_thinking and the like, or empty
   std::string text;                   ///< raw continuation: BOS as the metadata says
+  std::optional<std::string> suffix;  ///< with text: fill in what belongs between the two
   std::vector<TokenId> tokens;        ///< used as they are
   // A session's stored history: these ids are the truth and are not made again from text (decisions.md 21). If the
   // rendered conversation begins with history_text, only the rest is encoded and appended; else everything is rendered

@@ -64,6 +64,32 @@ bool ends_in_reasoning(const TrustedText& rendered, const ReasoningTags& tags) {
   return std::ranges::any_of(rendered.runs(), [&](const TrustRun& r) { return r.trusted && r.begin <= begin && r.end >= end; });
 }
 
+namespace {
+
+/// BOS as the metadata says, then prefix, suffix and what lies between to be written. The halves of a file are no
+/// words of a sentence: no space is put before either.
+Result<Encoded> fill_in_the_middle(const std::string& before, const std::string& after, const Tokenizer& tokenizer) {
+  const auto fill = tokenizer.fill_tokens();
+  if (!fill) {
+    return Failure{Code::kUnsupported,
+                   "suffix: this model has no tokens for filling in the middle; use a code model that has them, or leave "
+                   "suffix out"};
+  }
+  const Encoded left = KVASIR_TRY(tokenizer.encode(before, {.prefix_space = false}));
+  const Encoded right = KVASIR_TRY(tokenizer.encode(after, {.prefix_space = false}));
+  Encoded out;
+  out.dropped_bytes = left.dropped_bytes + right.dropped_bytes;
+  if (tokenizer.adds_bos() && tokenizer.bos()) out.ids.push_back(*tokenizer.bos());
+  out.ids.push_back(fill->prefix);
+  out.ids.insert(out.ids.end(), left.ids.begin(), left.ids.end());
+  out.ids.push_back(fill->suffix);
+  out.ids.insert(out.ids.end(), right.ids.begin(), right.ids.end());
+  out.ids.push_back(fill->middle);
+  return out;
+}
+
+}  // namespace
+
 std::string messages_to_json(const std::vector<ChatMessage>& messages) {
   std::string out = "[";
   for (const ChatMessage& message : messages) {
@@ -117,7 +143,9 @@ Result<PreparedPrompt> prepare_prompt(const Prompt& prompt, const TextTools& too
     return out;
   }
   Encoded encoded;
-  if (prompt.kind == Prompt::Kind::kText) {
+  if (prompt.kind == Prompt::Kind::kText && prompt.suffix) {
+    encoded = KVASIR_TRY(fill_in_the_middle(prompt.text, *prompt.suffix, tokenizer));
+  } else if (prompt.kind == Prompt::Kind::kText) {
     encoded = KVASIR_TRY(tokenizer.encode(prompt.text, {.add_special = add_special}));
     if (add_special && encoded.ids.empty()) {
       if (!tokenizer.bos()) {

@@ -56,6 +56,12 @@ struct Encoded {
   uint64_t dropped_bytes = 0;  ///< bytes that have no token and that the model's own tokenizer drops or replaces
 };
 
+/// The control tokens of a fill-in-the-middle prompt: PREFIX text SUFFIX text MIDDLE, then the model writes what belongs
+/// between (Bavarian et al., arXiv 2207.14255, the "PSM" order).
+struct FillTokens {
+  TokenId prefix = 0, suffix = 0, middle = 0;
+};
+
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -89,6 +95,8 @@ class Tokenizer {
   virtual bool adds_bos() const noexcept = 0;
   /// End-of-generation ids: eos, eot, eom and the well-known end-of-turn tokens that the vocabulary names.
   virtual std::span<const TokenId> end_tokens() const noexcept = 0;
+  /// As the metadata names them, else the well-known texts; nothing for a model that was not trained to fill in.
+  virtual std::optional<FillTokens> fill_tokens() const noexcept { return std::nullopt; }
   /// The id of a token by its exact vocabulary text.
   virtual std::optional<TokenId> find(std::string_view token_text) const = 0;
 };

@@ -24,6 +24,7 @@ struct SpecialPolicy {
   bool add_eos = false;
   bool strip_leading_space = false;  ///< decoding: the space that encoding put in front
   std::vector<TokenId> ends;         ///< sorted
+  std::optional<FillTokens> fill;
 };
 
 /// A vocabulary after all checks.
@@ -58,6 +59,7 @@ class TokenizerBase : public Tokenizer {
   std::optional<TokenId> bos() const noexcept override { return parts_.policy.bos; }
   std::optional<TokenId> eos() const noexcept override { return parts_.policy.eos; }
   bool adds_bos() const noexcept override { return parts_.policy.add_bos; }
+  std::optional<FillTokens> fill_tokens() const noexcept override { return parts_.policy.fill; }
   std::span<const TokenId> end_tokens() const noexcept override { return parts_.policy.ends; }
   std::optional<TokenId> find(std::string_view token_text) const override;
 

@@ -39,6 +39,28 @@ constexpr auto kEndTexts = std::to_array<std::string_view>(
 // Gemma 4 hands over to a tool with a user-defined token.
 constexpr std::string_view kToolHandover = "<|tool_response>";
 
+// Where the metadata names none: StarCoder's and Granite's, SantaCoder's, Qwen's, Code Llama's, DeepSeek's (with
+// full-width bars), GLM's, CodeGemma has Qwen's.
+struct FillTexts {
+  std::string_view prefix, suffix, middle;
+};
+constexpr auto kFillTexts = std::to_array<FillTexts>({
+    {"<fim_prefix>", "<fim_suffix>", "<fim_middle>"},
+    {"<fim-prefix>", "<fim-suffix>", "<fim-middle>"},
+    {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"},
+    {"\xE2\x96\x81<PRE>", "\xE2\x96\x81<SUF>", "\xE2\x96\x81<MID>"},
+    {"<PRE>", "<SUF>", "<MID>"},
+    {"<\xEF\xBD\x9C"
+     "fim\xE2\x96\x81"
+     "begin\xEF\xBD\x9C>",
+     "<\xEF\xBD\x9C"
+     "fim\xE2\x96\x81hole\xEF\xBD\x9C>",
+     "<\xEF\xBD\x9C"
+     "fim\xE2\x96\x81"
+     "end\xEF\xBD\x9C>"},
+    {"<|code_prefix|>", "<|code_suffix|>", "<|code_middle|>"},
+});
+
 using Ids = std::optional<TokenId>;
 
 Result<Ids> checked_id(std::optional<int64_t> given, Ids fallback, std::string_view key, size_t tokens) {
@@ -59,7 +81,7 @@ Result<Ids> checked_id(std::optional<int64_t> given, Ids fallback, std::string_v
 }
 
 struct NamedIds {
-  Ids bos, eos, eot, eom, unknown;
+  Ids bos, eos, eot, eom, unknown, fim_prefix, fim_suffix, fim_middle;
 };
 
 /// Also marks the named ids as control tokens where the file has no kinds at all.
@@ -80,6 +102,11 @@ Result<NamedIds> take_ids(const VocabularyData& data, const VocabularyDefaults& 
       {data.pad, "tokenizer.ggml.padding_token_id"},        {data.mask, "tokenizer.ggml.mask_token_id"},
       {data.fim_prefix, "tokenizer.ggml.fim_pre_token_id"}, {data.fim_suffix, "tokenizer.ggml.fim_suf_token_id"},
       {data.fim_middle, "tokenizer.ggml.fim_mid_token_id"}};
+  if (data.fim_prefix && data.fim_suffix && data.fim_middle) {
+    ids.fim_prefix = static_cast<TokenId>(*data.fim_prefix);
+    ids.fim_suffix = static_cast<TokenId>(*data.fim_suffix);
+    ids.fim_middle = static_cast<TokenId>(*data.fim_middle);
+  }
   std::vector<TokenId> named;
   for (const Other& other : others) {
     if (const Ids id = KVASIR_TRY(checked_id(other.id, std::nullopt, other.key, n))) named.push_back(*id);
@@ -109,6 +136,20 @@ std::vector<TokenId> find_ends(const NamedIds& ids, const TokenTable& table) {
   const bool harmony = table.find("<|return|>") >= 0 && (table.find("<|call|>") >= 0 || table.find("<|calls|>") >= 0);
   if (harmony) std::erase(ends, table.find("<|end|>"));
   return ends;
+}
+
+std::optional<FillTokens> find_fill_tokens(const NamedIds& ids, const TokenTable& table) {
+  if (ids.fim_prefix) return FillTokens{*ids.fim_prefix, *ids.fim_suffix, *ids.fim_middle};
+  const auto special = [&](std::string_view text) -> Ids {
+    const TokenId id = table.find(text);
+    if (id < 0 || table.kind(id) == TokenKind::kNormal) return std::nullopt;
+    return id;
+  };
+  for (const FillTexts& texts : kFillTexts) {
+    const Ids prefix = special(texts.prefix), suffix = special(texts.suffix), middle = special(texts.middle);
+    if (prefix && suffix && middle) return FillTokens{*prefix, *suffix, *middle};
+  }
+  return std::nullopt;
 }
 
 /// Converters fill a vocabulary up to the size of the embedding with "[PAD<id>]", as user-defined tokens; the model's
@@ -167,6 +208,7 @@ Result<TokenizerParts> check_vocabulary(VocabularyData& data, const VocabularyDe
   policy.add_eos =
       KVASIR_TRY(adds(data.add_eos, false, ids.eos, "tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id"));
   policy.ends = find_ends(ids, table);
+  policy.fill = find_fill_tokens(ids, table);
   for (const int64_t end : data.end_ids) {
     if (end < 0 || static_cast<uint64_t>(end) >= table.size()) {
       return Failure{Code::kCorrupt, "eos_token_id " + std::to_string(end) +

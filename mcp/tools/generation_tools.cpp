@@ -49,6 +49,7 @@ FieldTable<GenerateArgs> build_fields() {
       .add("reasoning_budget", &A::reasoning_budget,
            "Most tokens of a thinking model's thought; then it has to answer. Default: no limit.",
            {.minimum = 0, .maximum = kMaxTokens})
+      .add("suffix", &A::suffix, "Fill in what belongs between prompt and this text (code models).")
       .add("max_time_ms", &A::max_time_ms, "Return what is there after this time (finish_reason time_limit).",
            {.minimum = 1, .maximum = kMaxTimeMs})
       .add("overflow", &A::overflow,
@@ -82,9 +83,17 @@ Result<Prompt> to_prompt(GenerateArgs& args) {
   Prompt prompt;
   if (args.tokens) {
     if (args.tokens->empty()) return refuse("tokens must not be empty");
-    if (args.system || args.raw) return refuse("system and raw do not go with tokens");
+    if (args.system || args.raw || args.suffix) return refuse("system, raw and suffix do not go with tokens");
     prompt.kind = Prompt::Kind::kTokens;
     prompt.tokens = std::move(*args.tokens);
+    return prompt;
+  }
+  if (args.suffix) {
+    if (!args.prompt) return refuse("suffix goes with prompt only: the text before the gap");
+    if (args.system) return refuse("system does not go with suffix: there is no chat template to carry it");
+    prompt.kind = Prompt::Kind::kText;
+    prompt.text = std::move(*args.prompt);
+    prompt.suffix = std::move(args.suffix);
     return prompt;
   }
   if (args.raw) {
@@ -159,7 +168,8 @@ namespace {
 
 /// The new messages of a session's turn; none: the last answer goes on.
 Result<TurnRequest> to_turn(GenerateArgs& args) {
-  if (args.raw || args.tokens) return refuse("raw and tokens do not go with session_id: a session keeps messages");
+  if (args.raw || args.tokens || args.suffix)
+    return refuse("raw, tokens and suffix do not go with session_id: a session keeps messages");
   TurnRequest turn;
   turn.session_id = *args.session_id;
   turn.expected_head = std::move(args.expected_head);

@@ -25,6 +25,7 @@ struct GenerateArgs {
   std::vector<std::string> stop;
   bool stream = false;
   bool raw = false;
+  std::optional<std::string> suffix;
   std::optional<uint32_t> reasoning_budget;
   std::optional<uint64_t> max_time_ms;
   std::optional<std::string> overflow;

@@ -47,6 +47,9 @@ class FakeTokenizer final : public Tokenizer {
   bool adds_bos() const noexcept override { return true; }
   std::span<const TokenId> end_tokens() const noexcept override { return end_tokens_; }
   std::optional<TokenId> find(std::string_view token_text) const override;
+  std::optional<FillTokens> fill_tokens() const noexcept override { return fill; }
+
+  std::optional<FillTokens> fill;
 
  private:
   std::vector<std::string> texts_;

@@ -223,6 +223,24 @@ TEST_CASE("prompts: ids are checked, raw text gets BOS, an empty one is BOS alon
   CHECK(no_template.error().message.find("raw") != std::string::npos);
 }
 
+TEST_CASE("a prompt with a suffix is filled in the middle, or refused where the model cannot") {
+  FakeTokenizer tokenizer;
+  const TextTools tools{.tokenizer = &tokenizer};
+  Prompt prompt;
+  prompt.kind = Prompt::Kind::kText;
+  prompt.text = "ab";
+  prompt.suffix = "c";
+  const auto refused = prepare_prompt(prompt, tools, {}, true);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == Code::kUnsupported);
+  CHECK(refused.error().message.find("suffix") != std::string::npos);
+  tokenizer.fill = FillTokens{7, 8, 9};
+  CHECK(prepare_prompt(prompt, tools, {}, true)->tokens == std::vector<TokenId>{kFakeBos, 7, 'a', 'b', 8, 'c', 9});
+  prompt.text.clear();
+  prompt.suffix = "";
+  CHECK(prepare_prompt(prompt, tools, {}, true)->tokens == std::vector<TokenId>{kFakeBos, 7, 8, 9});
+}
+
 TEST_CASE("messages become JSON with everything escaped") {
   CHECK(messages_to_json({{"user", "a\"b\\\n\x01", ""}, {"x", "", R"({"role":"tool"})"}}) ==
         R"([{"role":"user","content":"a\"b\\\u000a\u0001"},{"role":"tool"}])");

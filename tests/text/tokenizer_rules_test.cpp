@@ -166,6 +166,29 @@ TEST_CASE("BOS and EOS come as the metadata says and are never doubled") {
   CHECK(ids_of(*without, "a", {.add_special = true}) == Ids{'a'});
 }
 
+TEST_CASE("tokens for filling in the middle are those of the metadata, else the well-known texts, else none") {
+  auto data = small_byte_vocabulary();
+  CHECK_FALSE(make(data)->fill_tokens());
+  const auto first = static_cast<TokenId>(data.tokens.size());
+  for (const char* text : {"<|fim_suffix|>", "<|fim_prefix|>", "<|fim_middle|>"}) {
+    data.tokens.emplace_back(text);
+    data.kinds.push_back(1);  // ordinary text that only looks like it
+  }
+  CHECK_FALSE(make(data)->fill_tokens());
+  for (size_t i = 0; i < 3; ++i) data.kinds[data.kinds.size() - 1 - i] = 3;
+  const auto named = make(data)->fill_tokens();
+  REQUIRE(named);
+  CHECK(named->suffix == first);
+  CHECK(named->prefix == first + 1);
+  CHECK(named->middle == first + 2);
+  data.fim_prefix = 'p', data.fim_suffix = 's', data.fim_middle = 'm';
+  const auto said = make(data)->fill_tokens();
+  REQUIRE(said);
+  CHECK(said->prefix == 'p');
+  CHECK(said->suffix == 's');
+  CHECK(said->middle == 'm');
+}
+
 TEST_CASE("bytes without a token are left out and counted") {
   auto data = small_byte_vocabulary();
   data.tokens['z'] = "gone";  // its byte has no token now
