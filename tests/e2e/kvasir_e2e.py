@@ -56,8 +56,8 @@ def data_dir():
 
 
 def clean_environment(**more):
-    """No KVASIR_ variable of the caller gets in."""
-    return {**{k: v for k, v in os.environ.items() if not k.startswith("KVASIR_")}, **more}
+    """No KVASIR_ variable of the caller gets in. A host that a test starts by the way soon ends by itself."""
+    return {**{k: v for k, v in os.environ.items() if not k.startswith("KVASIR_")}, "KVASIR_HOST_IDLE_MS": "5000", **more}
 
 
 def kvasir(*arguments, stdin=b"", timeout=120, env=None, **popen):

@@ -93,7 +93,7 @@ class Words(unittest.TestCase):
                 self.assertEqual(f.read(), "// not JSON\n{}")
             self.assertIn("claude mcp add", kvasir("install", "--client", "claude-code", env=env).stdout)
             done = subprocess.run([printed["command"], *printed["args"]], stdin=subprocess.DEVNULL, capture_output=True, timeout=10,
-                                  env={"HOME": home, "PATH": "/usr/bin:/bin"})
+                                  env={"HOME": home, "PATH": "/usr/bin:/bin", "KVASIR_HOST_IDLE_MS": "1000"})
             self.assertEqual((done.returncode, done.stdout), (0, b""))
 
     def test_what_the_machine_lacks_is_code_3(self):

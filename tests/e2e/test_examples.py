@@ -54,7 +54,7 @@ class Clients(unittest.TestCase):
 
     def test_python_stdio_client_reports_a_missing_model(self):
         done = subprocess.run([sys.executable, EXAMPLES + "/python_stdio_client/client.py", "--prompt", PROMPT, "--", BIN, "mcp",
-                               "--model", "/nonexistent.gguf"], capture_output=True, text=True, timeout=60, env=clean_environment())
+                               "--data-dir", data_dir(), "--model", "/nonexistent.gguf"], capture_output=True, text=True, timeout=60, env=clean_environment())
         self.assertEqual(done.returncode, 1)
         self.assertIn("nonexistent", done.stderr)
 
