@@ -119,12 +119,13 @@ class Decoder {
   /// Steps until every sequence has sampled `count` tokens since it was admitted.
   Result<void> run_until(uint64_t count) {
     while (made_ < count * live_.size()) {
-      KVASIR_TRY(rig_.step([this](SeqId id, uint32_t, std::span<float> logits) -> Result<std::optional<TokenId>> {
+      const auto take = [this](SeqId id, uint32_t, std::span<float> logits) -> Result<std::optional<TokenId>> {
         const auto& history = rig_.scheduler().tokens(id);
         const TokenId token = KVASIR_TRY(sampler_.sample(logits, history, 0, history.size()));
         ++made_;
         return std::optional(token);
-      }));
+      };
+      KVASIR_TRY(rig_.step(take));
     }
     return {};
   }
