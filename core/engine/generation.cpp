@@ -12,14 +12,18 @@ double ms_between(TimePoint from, TimePoint to) { return std::max(0.0, Milliseco
 double per_second(uint64_t count, double ms) { return ms > 0 ? static_cast<double>(count) * 1000.0 / ms : 0.0; }
 
 TextAssemblerOptions text_options(const Generate& request, const PreparedPrompt& prompt) {
-  return {.stops = request.stop, .reasoning = prompt.reasoning, .starts_in_reasoning = prompt.starts_in_reasoning};
+  return {.stops = request.stop,
+          .reasoning = prompt.reasoning,
+          .opened = prompt.opened,
+          .controls = !request.prompt.tools_json.empty()};
 }
 
 /// The end of a thought as tokens.
 std::vector<TokenId> closing_tokens(const PreparedPrompt& prompt, const Tokenizer& tokenizer) {
   if (!prompt.reasoning) return {};
-  if (const auto one = tokenizer.find(prompt.reasoning->close)) return {*one};
-  auto encoded = tokenizer.encode(std::string_view(prompt.reasoning->close), {.prefix_space = false});
+  const std::string end = end_of_thought(*prompt.reasoning);
+  if (const auto one = tokenizer.find(end)) return {*one};
+  auto encoded = tokenizer.encode(std::string_view(end), {.parse_special = true, .prefix_space = false});
   return encoded ? std::move(encoded->ids) : std::vector<TokenId>();
 }
 
@@ -164,7 +168,7 @@ void Generation::describe_context(GenerateResult& result) const {
   std::vector<TokenId> answer = tokens_;
   if (!answer.empty() && ends(answer.back())) answer.pop_back();  // the template writes the end of a turn itself
   result.answer_text = result.text;
-  if (result.reasoning) {
+  if (result.reasoning || text_.left_out_markers()) {
     if (auto all = tokenizer_.decode(answer, true)) result.answer_text = to_valid_utf8(*all);
   } else if (result.stop_sequence) {
     cut_answer(tokenizer_, text_options_, result.text, answer, result.answer_text);

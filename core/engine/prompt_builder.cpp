@@ -4,6 +4,8 @@
 #include <string>
 #include <utility>
 
+#include "core/text/utf8_stream.h"
+
 namespace kvasir {
 namespace {
 
@@ -56,12 +58,9 @@ Result<TrustedText> render_messages(const Prompt& prompt, const TextTools& tools
   return tools.chat_template->render(input);
 }
 
-bool ends_in_reasoning(const TrustedText& rendered, const ReasoningTags& tags) {
-  const std::string_view text = rendered.text();
-  const size_t end = text.find_last_not_of(" \t\r\n") + 1;
-  if (!text.substr(0, end).ends_with(tags.open)) return false;
-  const size_t begin = end - tags.open.size();
-  return std::ranges::any_of(rendered.runs(), [&](const TrustRun& r) { return r.trusted && r.begin <= begin && r.end >= end; });
+void note_reasoning(const TrustedText& rendered, const TextTools& tools, PreparedPrompt& out) {
+  out.reasoning = find_reasoning_format(*tools.tokenizer, tools.chat_template);
+  if (out.reasoning) out.opened = opened_by_prompt(rendered, *out.reasoning);
 }
 
 namespace {
@@ -157,8 +156,7 @@ Result<PreparedPrompt> prepare_prompt(const Prompt& prompt, const TextTools& too
     const TrustedText rendered = KVASIR_TRY(render_messages(prompt, tools));
     encoded = KVASIR_TRY(tokenizer.encode(rendered, {.add_special = true}));
     if (encoded.ids.empty()) return Failure{Code::kInvalidArgument, "the chat template made an empty prompt of these messages"};
-    out.reasoning = find_reasoning_tags(tokenizer, tools.chat_template);
-    out.starts_in_reasoning = out.reasoning && ends_in_reasoning(rendered, *out.reasoning);
+    note_reasoning(rendered, tools, out);
   }
   out.tokens = std::move(encoded.ids);
   out.dropped_bytes = encoded.dropped_bytes;

@@ -9,7 +9,7 @@
 
 #include "core/engine/engine.h"
 #include "core/engine/messages.h"
-#include "core/engine/text_assembler.h"
+#include "core/engine/reasoning_format.h"
 #include "core/text/chat_template.h"
 #include "core/text/tokenizer.h"
 
@@ -24,8 +24,8 @@ struct TextTools {
 struct PreparedPrompt {
   std::vector<TokenId> tokens;
   uint64_t dropped_bytes = 0;
-  std::optional<ReasoningTags> reasoning = {};  ///< for a conversation, if the model can think
-  bool starts_in_reasoning = false;             ///< the template opened a thought and left it open
+  std::optional<ReasoningFormat> reasoning = {};  ///< for a conversation, if the model can think
+  std::string opened = {};                        ///< of that format, by the template
   // As GenerateResult reports them:
   std::string context_text;
   bool history_rewritten = false;
@@ -55,8 +55,8 @@ Result<DetokenizeResult> detokenize(const Detokenize& request, const TextTools& 
 Result<TrustedText> render_messages(const Prompt& prompt, const TextTools& tools);
 /// Errors: kTooLarge (more than `most`), kInvalidArgument (an id outside the vocabulary, with its index).
 Result<void> check_ids(const std::vector<TokenId>& tokens, const Tokenizer& tokenizer, uint64_t most);
-/// Whether the rendered prompt ends with the beginning of a thought, in the template's own words and not in a user's.
-bool ends_in_reasoning(const TrustedText& rendered, const ReasoningTags& tags);
+/// How the model will tell its thinking apart, after this prompt.
+void note_reasoning(const TrustedText& rendered, const TextTools& tools, PreparedPrompt& out);
 
 /// The messages as the JSON array that templates read.
 std::string messages_to_json(const std::vector<ChatMessage>& messages);

@@ -15,11 +15,6 @@ struct Tools {
   const EngineLimits& limits;
 };
 
-void note_reasoning(const TrustedText& rendered, const Tools& tools, PreparedPrompt& out) {
-  out.reasoning = find_reasoning_tags(*tools.text.tokenizer, tools.text.chat_template);
-  out.starts_in_reasoning = out.reasoning && ends_in_reasoning(rendered, *out.reasoning);
-}
-
 Result<PreparedPrompt> encode_all(const Prompt& prompt, const Tools& tools) {
   const TrustedText rendered = KVASIR_TRY(render_messages(prompt, tools.text));
   Encoded encoded = KVASIR_TRY(tools.text.tokenizer->encode(rendered, {.add_special = true}));
@@ -29,7 +24,7 @@ Result<PreparedPrompt> encode_all(const Prompt& prompt, const Tools& tools) {
   out.tokens = std::move(encoded.ids);
   out.dropped_bytes = encoded.dropped_bytes;
   out.context_text = rendered.text();
-  note_reasoning(rendered, tools, out);
+  note_reasoning(rendered, tools.text, out);
   return out;
 }
 
@@ -64,7 +59,7 @@ Result<PreparedPrompt> continue_session(const Prompt& prompt, const Tools& tools
   out.tokens.insert(out.tokens.end(), rest.ids.begin(), rest.ids.end());
   out.dropped_bytes = rest.dropped_bytes;
   out.context_text = rendered.text();
-  note_reasoning(rendered, tools, out);
+  note_reasoning(rendered, tools.text, out);
   return out;
 }
 

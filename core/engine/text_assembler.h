@@ -2,28 +2,23 @@
 // engine thread.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/engine/reasoning_reader.h"
 #include "core/engine/stop_matcher.h"
-#include "core/text/chat_template.h"
 #include "core/text/tokenizer.h"
 #include "core/text/utf8_stream.h"
 
 namespace kvasir {
 
-/// What stands around a model's thinking (decisions.md 19): one token each, or several.
-struct ReasoningTags {
-  std::string open, close;
-};
-/// The tags that the vocabulary has as tokens, else those that the chat template (may be null) speaks of.
-std::optional<ReasoningTags> find_reasoning_tags(const Tokenizer& tokenizer, const ChatTemplate* chat_template);
-
 struct TextAssemblerOptions {
   std::vector<std::string> stops;
-  std::optional<ReasoningTags> reasoning;  ///< absent: thinking stays in the text
-  bool starts_in_reasoning = false;        ///< the prompt's template has already opened it
+  std::optional<ReasoningFormat> reasoning;  ///< absent: thinking stays in the text
+  std::string opened = {};                   ///< by the prompt, see opened_by_prompt()
+  bool controls = false;                     ///< the answer shows control tokens as they are written
 };
 
 class TextAssembler {
@@ -39,19 +34,23 @@ class TextAssembler {
   const std::optional<std::string>& stop_sequence() const noexcept { return stops_.matched(); }
   /// What was thought so far; absent if the model did not think.
   const std::optional<std::string>& reasoning() const noexcept { return reasoning_; }
-  bool in_reasoning() const noexcept { return state_ == State::kReasoning; }
+  bool in_reasoning() const noexcept { return thinks_; }
+  /// Whether the tokens stand for more than reasoning and answer.
+  bool left_out_markers() const noexcept { return reader_ && reader_->left_out_markers(); }
 
  private:
-  enum class State : uint8_t { kStart, kReasoning, kAfterReasoning, kAnswer };
-  std::string start(std::string_view bytes);
-  std::string reason(std::string_view bytes);
+  std::string take();
+  void think(std::string_view bytes);
+  void end_thought();
   std::string answer(std::string_view bytes);
 
   const Tokenizer& tokenizer_;
-  std::optional<ReasoningTags> tags_;
-  std::optional<TokenId> open_, close_;  ///< tags that are tokens: their bytes may be those of control tokens, none
-  State state_ = State::kAnswer;
-  std::string held_;  ///< bytes that may be the beginning of a tag
+  bool controls_;
+  std::unique_ptr<ReasoningReader> reader_;
+  std::vector<Said> said_;
+  bool thinks_ = false;
+  bool between_ = false;   ///< blanks that come now belong to neither side
+  bool answered_ = false;  ///< something but blanks was answered
   Utf8Stream utf8_;
   StopMatcher stops_;
   std::optional<std::string> reasoning_;

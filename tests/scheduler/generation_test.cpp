@@ -4,6 +4,7 @@
 
 #include "core/engine/sampling_defaults.h"
 #include "tests/scheduler/fake_model.h"
+#include "tests/text/small_vocabulary.h"
 
 using namespace kvasir;
 using namespace kvasir::test;
@@ -29,8 +30,8 @@ Run say(const Generate& what, const std::vector<int>& bytes, uint32_t context = 
   static const FakeTokenizer tokenizer;
   PreparedPrompt prompt;
   prompt.tokens.assign(prompt_tokens, 'p');
-  if (what.prompt.kind == Prompt::Kind::kMessages) prompt.reasoning = find_reasoning_tags(tokenizer, nullptr);
-  prompt.starts_in_reasoning = thinking;
+  if (what.prompt.kind == Prompt::Kind::kMessages) prompt.reasoning = find_reasoning_format(tokenizer, nullptr);
+  prompt.opened = thinking ? "<think>" : "";
   SamplingParams greedy;
   greedy.temperature = 0;
   Generation generation(what, prompt, greedy, tokenizer, context);
@@ -122,6 +123,42 @@ TEST_CASE("a thought that reaches its budget is closed, and the answer follows")
   const Run unneeded = say(what, {'a', 'b'});
   CHECK(unneeded.result.text == "ab");
   CHECK_FALSE(unneeded.result.reasoning_cut);
+}
+
+TEST_CASE("a Harmony thought that reaches its budget is closed by all that begins the answer") {
+  VocabularyData data = small_byte_vocabulary();
+  for (const auto& word : harmony_markers()) {
+    if (word != "<|start|>") test::detail::add(data, word, TokenKind::kControl, 0);
+  }
+  data.scores.clear();
+  const auto tokenizer = Tokenizer::create(std::move(data));
+  REQUIRE(tokenizer);
+  PreparedPrompt prompt;
+  prompt.tokens = {1};
+  prompt.reasoning = find_reasoning_format(**tokenizer, nullptr);
+  prompt.opened = "<|start|>assistant<|channel|>analysis<|message|>";
+  Generate what = request(40);
+  what.reasoning_budget = 2;
+  SamplingParams greedy;
+  greedy.temperature = 0;
+  Generation generation(what, prompt, greedy, **tokenizer, 100);
+  std::vector<float> logits((*tokenizer)->vocab_size(), 0.0F);
+  logits['a'] = 10.0F;
+  std::vector<TokenId> history = prompt.tokens;
+  for (int i = 0; i < 40; ++i) {
+    const auto step = generation.accept(logits, history);
+    REQUIRE(step);
+    history.push_back(step->token);
+  }
+  const GenerateResult result = generation.finish(FinishReason::kLength, 0, {}, {}).result;
+  CHECK(result.reasoning == "aa");
+  CHECK(result.reasoning_cut);
+  CHECK_FALSE(result.text.empty());
+  CHECK(result.text == std::string(result.text.size(), 'a'));
+  const auto closing = (*tokenizer)->encode("<|end|><|start|>assistant<|channel|>final<|message|>", {.parse_special = true});
+  REQUIRE(closing);
+  REQUIRE(history.size() > 3 + closing->ids.size());
+  CHECK(std::equal(closing->ids.begin(), closing->ids.end(), history.begin() + 3));
 }
 
 TEST_CASE("log-probabilities are those of the raw logits and digests tell rows apart") {

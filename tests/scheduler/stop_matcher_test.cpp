@@ -4,9 +4,6 @@
 
 #include <random>
 
-#include "core/engine/text_assembler.h"
-#include "tests/scheduler/fake_model.h"
-
 using namespace kvasir;
 
 namespace {
@@ -97,67 +94,4 @@ TEST_CASE("a held-back text is never half a code point") {
   CHECK(matcher.push("caf\xC3\xA9") == "caf");
   CHECK(matcher.push("?") == "\xC3\xA9?");
   CHECK(matcher.push("\xC3\xA8") == "\xC3\xA8");  // è begins with the same byte and is not held
-}
-
-TEST_CASE("tokens that are parts of a code point come out whole") {
-  const test::FakeTokenizer tokenizer;
-  TextAssembler text(tokenizer, {});
-  CHECK(text.push(0xF0) == "");
-  CHECK(text.push(0x9F) == "");
-  CHECK(text.push(0x98) == "");
-  CHECK(text.push(0x80) == "\xF0\x9F\x98\x80");
-  CHECK(text.push(0xE2) == "");
-  CHECK(text.finish() == "\xEF\xBF\xBD");
-}
-
-TEST_CASE("a thought is told apart from the answer, and stop strings look at the answer only") {
-  const test::FakeTokenizer tokenizer;
-  TextAssembler text(tokenizer, {.stops = {"x"}, .reasoning = find_reasoning_tags(tokenizer, nullptr)});
-  std::string out;
-  const auto push_all = [&](std::string_view bytes) {
-    for (const char c : bytes) out += text.push(static_cast<unsigned char>(c));
-  };
-  push_all("\n");
-  out += text.push(test::kFakeThink);
-  push_all("\n why x? \n");
-  out += text.push(test::kFakeThinkEnd);
-  push_all("\n\nbecause x");
-  CHECK(out + text.finish() == "\nbecause ");
-  CHECK(text.reasoning() == "why x?");
-  CHECK(text.stop_sequence() == "x");
-}
-
-TEST_CASE("a thought that the prompt opened is reasoning from the first token, also when it never ends") {
-  const test::FakeTokenizer tokenizer;
-  TextAssembler text(tokenizer, {.stops = {}, .reasoning = find_reasoning_tags(tokenizer, nullptr), .starts_in_reasoning = true});
-  CHECK(text.push('h') == "");
-  CHECK(text.push('m') == "");
-  CHECK(text.finish() == "");
-  CHECK(text.reasoning() == "hm");
-}
-
-TEST_CASE("tags of several tokens are found across any split, and what only looks like one is text") {
-  const test::FakeTokenizer tokenizer;
-  const auto say = [&](std::string_view bytes, bool starts_in_reasoning = false) {
-    TextAssembler text(tokenizer, {.stops = {"x"}, .reasoning = ReasoningTags{"[THINK]", "[/THINK]"}, .starts_in_reasoning = starts_in_reasoning});
-    std::string out;
-    for (const char c : bytes) out += text.push(static_cast<unsigned char>(c));
-    out += text.finish();
-    return text.reasoning().value_or("-") + "|" + out;
-  };
-  CHECK(say("[THINK]a [/THIN b\xC3\xA9[/THINK]\n\nc") == "a [/THIN b\xC3\xA9|c");
-  CHECK(say(" [THINK][/THINK]c") == "| c");
-  CHECK(say("[THI c") == "-|[THI c");
-  CHECK(say("[THI") == "-|[THI");
-  CHECK(say("a [THINK]b") == "-|a [THINK]b");
-  CHECK(say("hm x[/THINK]ok x", true) == "hm x|ok ");
-  CHECK(say("hm [/THIN", true) == "hm [/THIN|");
-}
-
-TEST_CASE("without a thought there is no reasoning") {
-  const test::FakeTokenizer tokenizer;
-  TextAssembler text(tokenizer, {.stops = {}, .reasoning = find_reasoning_tags(tokenizer, nullptr)});
-  CHECK(text.push('o') == "o");
-  CHECK(text.push('k') == "k");
-  CHECK_FALSE(text.reasoning());
 }
