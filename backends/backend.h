@@ -28,6 +28,17 @@ using PageId = uint32_t;
 inline constexpr PageId kNoPage = UINT32_MAX;
 inline constexpr uint32_t kPageTokens = 64;  ///< KV rows per page, everywhere
 
+/// An aged page: 64 rows at 4 bits, several in one page of the pool (KvAbilities::aged_per_page). Written by gather() only,
+/// whole; read by attention() like any other entry of a page table. K per channel and 32 tokens, V per token and 32
+/// values: x = scale * q + least, q = 0...15, scale and least in f16 (compression.md §5).
+inline constexpr PageId kAgedFlag = 1U << 31;
+inline constexpr uint32_t kAgedPartBits = 3;
+constexpr PageId aged_page(PageId page, uint32_t part) { return kAgedFlag | page << kAgedPartBits | part; }
+constexpr bool is_aged(PageId id) { return (id & kAgedFlag) != 0; }
+/// The page of the pool in which an entry of a page table lies, and the part of it that an aged page is.
+constexpr PageId pool_page(PageId id) { return is_aged(id) ? (id & ~kAgedFlag) >> kAgedPartBits : id; }
+constexpr uint32_t aged_part(PageId id) { return id & ((1U << kAgedPartBits) - 1); }
+
 // ---------------------------------------------------------------------------------------------------- options, identity
 
 enum class KvType : uint8_t { kF16, kQ8_0, kF32 };
@@ -114,6 +125,24 @@ struct KvPoolSpec {
   uint32_t state_slots = 0;             ///< sequences plus snapshots
 };
 
+/// What a pool can do for compression; the engine refuses by name what needs more.
+struct KvAbilities {
+  bool attention_mass = false;  ///< StepLayout::masses are filled
+  bool gather = false;
+  uint32_t aged_per_page = 0;   ///< aged pages that lie in one page, at most 8; below 2: none, gather() refuses them
+};
+
+struct RopeSpec;
+/// Rows of one layer's cache copied to other pages: target slot i is the row of source slot rows[i].
+struct KvGather {
+  uint32_t kv_layer = 0;
+  std::span<const PageId> from;     ///< page table of the source; may hold aged pages
+  std::span<const uint32_t> rows;   ///< source slots; 64 * to.size() of them
+  std::span<const PageId> to;       ///< written whole, aged or not; no page of `from`
+  const RopeSpec* rope = nullptr;   ///< null: keys as they are; else key i is turned by turns[i] positions (magnitude: 1)
+  std::span<const int32_t> turns;
+};
+
 /// Pages of 64 KV rows for all layers of a group, and slots of recurrent state. Pages are anonymous; who uses which is
 /// core/engine/kv_pages. Page payload bytes are opaque but stable for one (backend kernel table, KvPoolSpec).
 class KvPool {
@@ -127,6 +156,13 @@ class KvPool {
   virtual Result<void> copy_page(uint32_t group, PageId from, PageId to) = 0;
   virtual Result<void> zero_state(uint32_t slot) = 0;
   virtual Result<void> copy_state(uint32_t from_slot, uint32_t to_slot) = 0;
+  virtual KvAbilities abilities() const noexcept { return {}; }
+  /// A row that is neither turned nor aged is copied bit for bit; others are decoded, turned in f32 and encoded again.
+  /// Between steps only. Errors: kUnsupported, kInvalidArgument (no such layer, page or slot).
+  virtual Result<void> gather(const KvGather& what) {
+    (void)what;
+    return Failure{Code::kUnsupported, "this backend cannot move rows of its KV cache"};
+  }
 };
 
 // --------------------------------------------------------------------------------------------------------- step layout
@@ -142,10 +178,20 @@ struct SequenceRows {
   uint32_t state_slot = 0;
 };
 
+/// How much the rows of one sequence look at each slot: what every attention() of the step adds up besides its result,
+/// per KV layer and head the softmax weights of [first_row, first_row + n_rows) and of the query heads that share it.
+/// Filled before finish() returns. Which rows share the step changes no bit of it.
+struct AttentionMass {
+  uint32_t first_row = 0, n_rows = 0;      ///< rows of the step, all of one sequence
+  uint32_t slots = 0;                      ///< slots [0, slots) are wanted
+  std::vector<std::vector<float>> layers;  ///< per KV layer [n_kv_heads][slots]; sized and cleared by the caller
+};
+
 /// What a step computes on. Fixed from begin() to finish().
 struct StepLayout {
   uint32_t rows = 0;
   std::vector<SequenceRows> sequences;  ///< in order of first_row, covering all rows
+  std::vector<AttentionMass*> masses;   ///< only for pools with the ability; borrowed
 };
 
 /// An activation matrix owned by the stream's arena: valid from alloc() to the next begin().

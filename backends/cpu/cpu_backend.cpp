@@ -38,7 +38,7 @@ Result<std::unique_ptr<Weight>> CpuBackend::upload(const HostTensor& tensor, Wei
 }
 
 Result<std::unique_ptr<KvPool>> CpuBackend::create_kv_pool(const KvPoolSpec& spec) {
-  return std::unique_ptr<KvPool>(KVASIR_TRY(CpuKvPool::create(spec)));
+  return std::unique_ptr<KvPool>(KVASIR_TRY(CpuKvPool::create(spec, kernels_)));
 }
 
 Result<std::unique_ptr<Stream>> CpuBackend::open_stream(const StreamLimits&) {

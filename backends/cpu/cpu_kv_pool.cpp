@@ -7,8 +7,8 @@
 
 namespace kvasir::cpu {
 
-Result<std::unique_ptr<CpuKvPool>> CpuKvPool::create(const KvPoolSpec& spec) {
-  std::unique_ptr<CpuKvPool> pool(new CpuKvPool(spec));
+Result<std::unique_ptr<CpuKvPool>> CpuKvPool::create(const KvPoolSpec& spec, const KernelTable& kernels) {
+  std::unique_ptr<CpuKvPool> pool(new CpuKvPool(spec, kernels));
   pool->groups_.resize(spec.group_pages.size());
   for (const KvLayerSpec& layer : spec.layers) {
     if (layer.group >= spec.group_pages.size() || layer.n_kv_heads == 0 || layer.k_dim == 0) {

@@ -162,6 +162,7 @@ class CpuStream final : public Stream {
   const uint32_t* page_slots(uint32_t group) noexcept;
   bool pages_there(const SequenceRows& sequence, uint32_t group, uint32_t window) noexcept;
   void add_attention_tile(AttentionArgs args, bool split_up) noexcept;
+  void record_mass(Mat q, const AttentionSpec& spec, AttentionMass& mass) noexcept;
   Span kv_span(uint32_t kv_layer) const noexcept;
   bool kv_usable(uint32_t kv_layer) noexcept;
   bool state_usable(uint32_t state_layer, uint64_t first, uint64_t floats) noexcept;

@@ -77,7 +77,21 @@ struct KvHeadLayout {
   uint32_t k_dim = 0, v_dim = 0, v_stride = 0;  ///< v_stride: v_dim rounded up to 16
   uint64_t k_scales = 0, v = 0, v_scales = 0;   ///< byte offsets; scales are f16: K [k_dim/32][64], V [64][v_stride/32]
   uint64_t head_bytes = 0;
+  // An aged page (backend.h) of this head, in the head's place, `aged_bytes` per part: K [k_dim][32], each byte slots b and
+  // b + 32 of a channel; its scales and leasts [k_dim][2]; V [64][groups of 32][16], each byte values b and b + 16 of a
+  // group; its scales and leasts [64][groups].
+  uint64_t aged_k_scales = 0, aged_k_leasts = 0, aged_v = 0, aged_v_scales = 0, aged_v_leasts = 0;
+  uint64_t aged_bytes = 0;
 };
+
+/// As in backend.h, which spines do not include.
+constexpr uint32_t kAgedBit = 1U << 31;
+constexpr uint32_t kAgedPartBitCount = 3;
+/// The bytes of one head that an entry of a page table names; `pool`: this head in page 0.
+constexpr uint64_t page_place(uint32_t id, uint64_t page_stride, uint64_t aged_bytes) {
+  if ((id & kAgedBit) == 0) return id * page_stride;
+  return ((id & ~kAgedBit) >> kAgedPartBitCount) * page_stride + (id & ((1U << kAgedPartBitCount) - 1)) * aged_bytes;
+}
 
 struct StoreKvArgs {
   KvHeadLayout layout;

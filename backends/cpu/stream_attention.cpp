@@ -211,7 +211,7 @@ const uint32_t* CpuStream::page_slots(uint32_t group) noexcept {
     for (uint32_t i = 0; i < sequence.n_rows; ++i) {
       const uint32_t slot = sequence.first_slot + i;
       const PageId page = slot / kPageRows < pages.size() ? pages[slot / kPageRows] : kNoPage;
-      if (!require(page < pool_->page_count(group), "row without a KV page")) return nullptr;
+      if (!require(page < pool_->page_count(group), "row without a KV page of its own")) return nullptr;
       slots[sequence.first_row + i] = page * kPageRows + slot % kPageRows;
     }
   }
@@ -226,7 +226,7 @@ bool CpuStream::pages_there(const SequenceRows& sequence, uint32_t group, uint32
   const uint32_t low = window != 0 && sequence.first_slot + 1 > window ? sequence.first_slot + 1 - window : 0;
   const uint32_t last = (sequence.first_slot + sequence.n_rows - 1) / kPageRows;
   for (uint32_t page = low / kPageRows; page <= last; ++page) {
-    if (!require(page < pages.size() && pages[page] < pool_->page_count(group), "attention: a page of the window is missing")) return false;
+    if (!require(page < pages.size() && pool_page(pages[page]) < pool_->page_count(group), "attention: a page of the window is missing")) return false;
   }
   return true;
 }
@@ -317,6 +317,7 @@ void CpuStream::attention(Mat y, Mat q, const AttentionSpec& spec) noexcept {
   for (size_t i = 0; i < attention_items_.size(); ++i) new (&items[i]) AttentionItem(attention_items_[i]);
   const auto count = static_cast<uint32_t>(attention_items_.size());
   record(AttentionOp{items, count, make_shares(count, 1), team_.size()}, {span_of(q), kv_span(spec.kv_layer)}, {span_of(y)});
+  for (AttentionMass* mass : layout_->masses) record_mass(q, spec, *mass);
 }
 
 }  // namespace kvasir::cpu

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <span>
 
+#include "backends/half.h"
 #include "backends/tensor_type.h"
 
 namespace kvasir {
@@ -14,9 +15,6 @@ namespace kvasir {
 /// Decodes `values.size()` values, whole blocks; `blocks` holds exactly their bytes.
 void dequantise(TensorType type, std::span<const std::byte> blocks, std::span<float> values) noexcept;
 
-float half_to_float(uint16_t bits) noexcept;
-/// Rounds to nearest even; overflow becomes infinity.
-uint16_t float_to_half(float value) noexcept;
 float bfloat_to_float(uint16_t bits) noexcept;
 
 namespace detail {

@@ -37,8 +37,19 @@ float* ReferenceStream::cache_row(const SequenceRows& sequence, uint32_t kv_laye
   const uint32_t index = slot / kPageTokens;
   const bool there = group < sequence.pages.size() && index < sequence.pages[group].size() &&
                      pool_->valid_page(group, sequence.pages[group][index]);
-  if (!check(there, "KV page of a needed slot is missing")) return nullptr;
+  if (!check(there && !is_aged(sequence.pages[group][index]), "KV page of a needed slot is missing or aged")) return nullptr;
   return pool_->row(kv_layer, sequence.pages[group][index], slot % kPageTokens);
+}
+
+bool ReferenceStream::read_cache(const SequenceRows& sequence, uint32_t kv_layer, uint32_t slot, std::vector<float>& into) noexcept {
+  const KvLayerSpec& layer = pool_->spec().layers[kv_layer];
+  const uint32_t index = slot / kPageTokens;
+  const bool there = layer.group < sequence.pages.size() && index < sequence.pages[layer.group].size() &&
+                     pool_->valid_page(layer.group, sequence.pages[layer.group][index]);
+  if (!check(there, "KV page of a needed slot is missing")) return false;
+  into.resize(static_cast<size_t>(layer.n_kv_heads) * (layer.k_dim + layer.v_dim));
+  pool_->read_row(kv_layer, sequence.pages[layer.group][index], slot % kPageTokens, into);
+  return true;
 }
 
 void ReferenceStream::store_kv(uint32_t kv_layer, Mat k, Mat v) noexcept {
@@ -64,6 +75,20 @@ void ReferenceStream::store_kv(uint32_t kv_layer, Mat k, Mat v) noexcept {
   }
 }
 
+/// The weights scores / sum of row `t` join what the caller wants to know.
+bool ReferenceStream::add_mass(AttentionMass& mass, uint32_t t, uint32_t kv_layer, uint32_t kv_head, uint32_t first_slot,
+                               const std::vector<double>& scores, double sum) noexcept {
+  if (t < mass.first_row || t >= mass.first_row + mass.n_rows) return true;
+  const size_t heads = pool_->spec().layers[kv_layer].n_kv_heads;
+  if (!check(kv_layer < mass.layers.size() && mass.layers[kv_layer].size() == heads * mass.slots, "no place for attention mass")) {
+    return false;
+  }
+  for (size_t i = 0; i < scores.size() && first_slot + i < mass.slots; ++i) {
+    mass.layers[kv_layer][size_t{kv_head} * mass.slots + first_slot + i] += static_cast<float>(scores[i] / sum);
+  }
+  return true;
+}
+
 void ReferenceStream::attention(Mat y, Mat q, const AttentionSpec& spec) noexcept {
   if (!check(pool_ != nullptr && spec.kv_layer < pool_->spec().layers.size(), "attention: no such KV layer")) return;
   const KvLayerSpec& layer = pool_->spec().layers[spec.kv_layer];
@@ -79,14 +104,17 @@ void ReferenceStream::attention(Mat y, Mat q, const AttentionSpec& spec) noexcep
   std::vector<double> scores;
   std::vector<const float*> cache;
   for (const SequenceRows& sequence : layout_.sequences) {
+    // Every row that is looked at, decoded once.
+    std::vector<std::vector<float>> rows(sequence.n_rows > 0 ? sequence.first_slot + sequence.n_rows : 0);
+    const uint32_t start = spec.window > 0 && sequence.first_slot + 1 > spec.window ? sequence.first_slot + 1 - spec.window : 0;
+    for (uint32_t slot = start; slot < rows.size(); ++slot) {
+      if (!read_cache(sequence, spec.kv_layer, slot, rows[slot])) return;
+    }
     for (uint32_t i = 0; i < sequence.n_rows; ++i) {
       const uint32_t own = sequence.first_slot + i;
       const uint32_t first = spec.window > 0 && own + 1 > spec.window ? own + 1 - spec.window : 0;
       cache.clear();
-      for (uint32_t slot = first; slot <= own; ++slot) {
-        cache.push_back(cache_row(sequence, spec.kv_layer, slot));
-        if (cache.back() == nullptr) return;
-      }
+      for (uint32_t slot = first; slot <= own; ++slot) cache.push_back(rows[slot].data());
       const size_t t = sequence.first_row + i;
       for (uint32_t h = 0; h < spec.n_heads; ++h) {
         const uint32_t kv = h / group;
@@ -108,6 +136,9 @@ void ReferenceStream::attention(Mat y, Mat q, const AttentionSpec& spec) noexcep
         }
         double sum = spec.sinks ? std::exp(static_cast<double>(as_reference(*spec.sinks).vector()[h]) - largest) : 0.0;
         for (double& score : scores) sum += score = std::exp(score - largest);
+        for (AttentionMass* mass : layout_.masses) {
+          if (!add_mass(*mass, static_cast<uint32_t>(t), spec.kv_layer, kv, first, scores, sum)) return;
+        }
         // MLA keeps no values: they are the first v_dim numbers of each key.
         const size_t value_at = layer.v_dim > 0 ? layer.n_kv_heads * layer.k_dim + kv * layer.v_dim : kv * layer.k_dim;
         for (uint32_t d = 0; d < v_dim; ++d) {

@@ -70,7 +70,7 @@ uint64_t ReferenceKvPool::page_bytes(uint32_t group) const noexcept {
 }
 
 bool ReferenceKvPool::valid_page(uint32_t group, PageId page) const noexcept {
-  return group < spec_.group_pages.size() && page < spec_.group_pages[group];
+  return group < spec_.group_pages.size() && pool_page(page) < spec_.group_pages[group];
 }
 
 Result<void> ReferenceKvPool::export_page(uint32_t group, PageId page, std::span<std::byte> into) const {

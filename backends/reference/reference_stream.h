@@ -58,6 +58,10 @@ class ReferenceStream final : public Stream {
   uint32_t position(uint32_t row) const noexcept { return positions_[row]; }
   /// The cache row of `slot` for a sequence, or null (with the sticky error set) if its page is not there.
   float* cache_row(const SequenceRows& sequence, uint32_t kv_layer, uint32_t slot) noexcept;
+  /// The same decoded, of any page; false with the sticky error set if it is not there.
+  bool read_cache(const SequenceRows& sequence, uint32_t kv_layer, uint32_t slot, std::vector<float>& into) noexcept;
+  bool add_mass(AttentionMass& mass, uint32_t t, uint32_t kv_layer, uint32_t kv_head, uint32_t first_slot,
+                const std::vector<double>& scores, double sum) noexcept;
   float* layer_state(const SequenceRows& sequence, uint32_t state_layer, uint64_t offset, uint64_t floats) noexcept;
 
   StepLayout layout_;

@@ -102,6 +102,7 @@ class LoadedModel final : public Model {
     return spec;
   }
   std::vector<uint32_t> group_windows() const override { return transformer_->group_windows(); }
+  Result<std::vector<RopeSpec>> key_ropes() const override { return transformer_->key_ropes(); }
   void choose_context(uint32_t tokens) override { transformer_->choose_context(tokens); }
 
   Result<void> forward(Stream& stream, KvPool& pool, const StepLayout& layout, std::span<const TokenId> tokens,

@@ -97,6 +97,13 @@ class Model {
   /// Per group of kv_spec(): 0 = keeps everything, else the window in tokens.
   virtual std::vector<uint32_t> group_windows() const = 0;
 
+  /// Per KV layer, how its keys are rotated: what moving a cached row to another position takes. The frequencies live as
+  /// long as the model. Errors: kUnsupported where a row cannot be moved or left out (windows, recurrent state, learned
+  /// positions), with the reason.
+  virtual Result<std::vector<RopeSpec>> key_ropes() const {
+    return Failure(Code::kUnsupported, "this model cannot move rows of its KV cache");
+  }
+
   /// One step: tokens[row] for every row of the layout; logits of `logit_rows` (ascending) go to
   /// logits[i * vocab_size ...]. The layout's pages must be there already. Errors: kBackend; the KV rows of this step
   /// are then undefined.

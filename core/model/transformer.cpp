@@ -1,6 +1,7 @@
 #include "core/model/transformer.h"
 
 #include <algorithm>
+#include <string>
 
 namespace kvasir {
 namespace {
@@ -59,6 +60,26 @@ void Transformer::choose_context(uint32_t tokens) {
     if (rope.short_context == 0 || tokens > rope.short_context) continue;
     rope.inverse_frequency = rope.short_inverse_frequency;
   }
+}
+
+Result<std::vector<RopeSpec>> Transformer::key_ropes() const {
+  const auto cannot = [](const std::string& why) {
+    return Failure(Code::kUnsupported, "rows of this model's KV cache cannot be moved: " + why);
+  };
+  if (!caches_.state_floats.empty()) return cannot("it keeps a recurrent state");
+  if (config_.learned_positions) return cannot("its positions are learned");
+  std::vector<RopeSpec> out;
+  for (const LayerConfig& layer : config_.layers) {
+    if (layer.mixer == MixerKind::kMla) {
+      out.push_back(config_.ropes[layer.mla.rope].spec(layer.mla.latent));
+    } else if (layer.mixer == MixerKind::kAttention) {
+      if (layer.attention.window > 0) return cannot("some of its layers keep only a window of " + std::to_string(layer.attention.window) + " tokens");
+      if (layer.attention.kv_source) continue;
+      out.push_back(layer.attention.rope ? config_.ropes[*layer.attention.rope].spec() : RopeSpec{});
+    }
+  }
+  if (out.size() != caches_.layers.size()) return cannot("its layers are of another kind");
+  return out;
 }
 
 Result<void> Transformer::forward(Stream& stream, KvPool& pool, const StepLayout& layout,

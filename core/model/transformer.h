@@ -26,6 +26,8 @@ class Transformer {
   const KvPoolSpec& caches() const noexcept { return caches_; }
   /// Per cache group: its window, 0 if it keeps everything.
   const std::vector<uint32_t>& group_windows() const noexcept { return group_windows_; }
+  /// As Model::key_ropes().
+  Result<std::vector<RopeSpec>> key_ropes() const;
   /// longrope: takes the short or the long frequencies for good. Before the first forward().
   void choose_context(uint32_t tokens);
 

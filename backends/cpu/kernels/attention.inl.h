@@ -6,6 +6,8 @@
 // bits alone (exp(0) == 1 exactly, exp(-inf) == 0 exactly), so it does not matter which others share the tile.
 #pragma once
 
+#include "backends/cpu/kernels/attention_aged.inl.h"
+
 namespace kvasir::cpu::KVASIR_ISA {
 namespace {
 
@@ -241,15 +243,19 @@ KV_INLINE void clear_floats(float* p, uint64_t n, float value) {
 /// Scores, softmax and weighted values of one page for all queries of the tile.
 KV_INLINE void attend_page(const AttentionArgs& args, TileState& s, uint32_t queries, uint32_t v_stride, uint32_t page) {
   const uint32_t page_slot = page * kPageRows;
-  const uint8_t* head = args.pool + args.pages[page] * args.page_stride;
+  const bool aged = (args.pages[page] & kAgedBit) != 0;
+  const uint8_t* head = args.pool + page_place(args.pages[page], args.page_stride, args.layout.aged_bytes);
   const uint32_t last_slot = args.first_slot + args.rows - 1;
   const uint32_t rows = last_slot - page_slot + 1 < kPageRows ? last_slot - page_slot + 1 : kPageRows;
   const uint32_t k_dim = args.layout.k_dim;
   const bool few = queries <= 2 * kTileQueries;  // then widening pays less than reading f16 again
-  const bool narrow_direct = args.layout.kind == KvKind::kF16 && few && !args.values_in_keys;
+  const bool narrow_direct = args.layout.kind == KvKind::kF16 && few && !args.values_in_keys && !aged;
   const float* keys = s.keys;
   const float* values = s.values;
-  if (args.layout.kind == KvKind::kF32) {
+  if (aged) {
+    widen_aged_keys(args.layout, head, s.keys);
+    if (!args.values_in_keys) widen_aged_values(args.layout, head, rows, s.values);
+  } else if (args.layout.kind == KvKind::kF32) {
     keys = reinterpret_cast<const float*>(head);
     values = reinterpret_cast<const float*>(head + args.layout.v);
   } else if (!narrow_direct) {

@@ -1,0 +1,50 @@
+// Aged pages (backend.h) back to f32 for attention.inl.h: x = scale * q + least by one fma.
+#pragma once
+
+namespace kvasir::cpu::KVASIR_ISA {
+namespace {
+
+KV_INLINE F same_half(const uint8_t* halves, uint64_t index) {
+  uint16_t bits;
+  __builtin_memcpy(&bits, halves + 2 * index, sizeof bits);
+  uint16_t same[16];
+  for (uint16_t& lane : same) lane = bits;
+  return f_load_f16(same);
+}
+
+/// K as f32 [k_dim][64].
+KV_INLINE void widen_aged_keys(const KvHeadLayout& layout, const uint8_t* head, float* keys) {
+  for (uint32_t d = 0; d < layout.k_dim; ++d) {
+    int8_t q[kPageRows];
+    for (uint32_t b = 0; b < 32; ++b) {
+      q[b] = static_cast<int8_t>(head[32 * d + b] & 15U);
+      q[32 + b] = static_cast<int8_t>(head[32 * d + b] >> 4);
+    }
+    for (uint32_t j = 0; j < kPageRows; j += 16) {
+      const F scale = same_half(head + layout.aged_k_scales, 2 * uint64_t{d} + j / 32);
+      const F least = same_half(head + layout.aged_k_leasts, 2 * uint64_t{d} + j / 32);
+      f_store(keys + kPageRows * d + j, f_fma(f_load_i8(q + j), scale, least));
+    }
+  }
+}
+
+/// V of the first `rows` rows as f32 [rows][v_stride].
+KV_INLINE void widen_aged_values(const KvHeadLayout& layout, const uint8_t* head, uint32_t rows, float* values) {
+  const uint32_t groups = (layout.v_dim + 31) / 32;
+  for (uint32_t j = 0; j < rows; ++j) {
+    for (uint32_t d = 0; d < layout.v_stride; d += 16) {
+      const uint64_t group = uint64_t{j} * groups + d / 32;
+      const uint8_t* packed = head + layout.aged_v + 16 * group;
+      int8_t q[16];
+      for (uint32_t i = 0; i < 16; ++i) {
+        q[i] = static_cast<int8_t>(d % 32 == 0 ? packed[i] & 15U : packed[i] >> 4);
+      }
+      const F scale = same_half(head + layout.aged_v_scales, group);
+      const F least = same_half(head + layout.aged_v_leasts, group);
+      f_store(values + layout.v_stride * j + d, f_fma(f_load_i8(q), scale, least));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace kvasir::cpu::KVASIR_ISA
