@@ -236,12 +236,6 @@ std::vector<std::vector<float>> Lab::run(uint32_t rows, const std::function<void
   return run(layout, program);
 }
 
-std::unique_ptr<Backend> open_cpu(std::string_view name, uint32_t threads, Activations activations) {
-  auto backend = make_cpu_backend(name, {.threads = threads, .activations = activations});
-  if (!backend) throw std::runtime_error(backend.error().message);
-  return *std::move(backend);
-}
-
 std::unique_ptr<Backend> open_reference() { return make_reference_backend({}); }
 
 double relative_error(const std::vector<float>& a, const std::vector<float>& b, double floor) {

@@ -68,7 +68,8 @@ class Lab {
   std::vector<std::unique_ptr<std::vector<float>>> outputs_;
 };
 
-/// Names of the CPU variants that run here; the others are reported as skipped, once per call.
+/// Names of the CPU variants that run here; the others are reported as skipped, once per call. The tests of ops are also
+/// built for other backends, which give these two functions themselves (tests/cuda).
 std::vector<std::string> usable_variants();  // usable_variants.cpp
 std::unique_ptr<Backend> open_cpu(std::string_view name, uint32_t threads = 1, Activations activations = Activations::kAuto);
 std::unique_ptr<Backend> open_reference();

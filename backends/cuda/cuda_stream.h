@@ -1,0 +1,136 @@
+// Turns a step's ops into a StepProgram and runs it: everything that changes from step to step (positions, page tables,
+// ids, uploads) goes to the device in one copy, then kernels, then one copy back. finish() is the only wait. Steps of the
+// same shape give the same program and are replayed as a graph. Engine thread only.
+//
+// Ops are in stream_<area>.cpp: rows, linear, attention, state (experts and recurrent ops).
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "backends/backend.h"
+#include "backends/cuda/cuda_kv_pool.h"
+#include "backends/cuda/cuda_weight.h"
+#include "backends/cuda/graph_runner.h"
+#include "backends/cuda/step_memory.h"
+#include "backends/cuda/step_program.h"
+
+namespace kvasir::cuda {
+
+struct StreamOptions {
+  Activations activations = Activations::kAuto;
+  GraphRunner::Mode graphs = GraphRunner::Mode::kGraphs;
+  uint64_t arena_bytes = uint64_t{32} << 20;   ///< first chunk of activation memory
+  uint64_t mirror_bytes = uint64_t{1} << 20;   ///< first chunk of what goes in and out
+};
+
+class CudaStream final : public Stream {
+ public:
+  CudaStream(Device& device, const StreamOptions& options);
+
+  void begin(const StepLayout& layout, KvPool* pool) noexcept override;
+  Mat alloc(uint32_t rows, uint32_t cols) noexcept override;
+  size_t mark() noexcept override { return arena_.place(); }
+  void release(size_t mark) noexcept override { arena_.rewind(mark); }
+  Result<void> finish() noexcept override;
+  void download(std::span<float> into, Mat x) noexcept override;
+  void upload(Mat y, std::span<const float> from) noexcept override;
+
+  void embed(Mat y, const Weight& table, std::span<const TokenId> ids, float scale) noexcept override;
+  void add_positions(Mat y, const Weight& table, uint32_t offset) noexcept override;
+  void norm(Mat y, Mat x, const NormSpec& spec) noexcept override;
+  void linear(std::span<const LinearSpec> parts, Mat x) noexcept override;
+  void gated(Mat y, Mat gate, Mat up, Activation act) noexcept override;
+  void gated_linear(std::span<const LinearSpec> parts, Mat gate, Mat up, Activation act) noexcept override;
+  void activate(Mat y, Mat x, Activation act) noexcept override;
+  void add(Mat y, Mat x, float scale) noexcept override;
+  void multiply(Mat y, Mat x) noexcept override;
+  void scale(Mat y, float factor) noexcept override;
+  void soft_cap(Mat y, float cap) noexcept override;
+  void copy_columns(Mat y, uint32_t y_col, Mat x, uint32_t x_col, uint32_t count) noexcept override;
+  void gather_rows(Mat y, Mat x, std::span<const uint32_t> rows) noexcept override;
+
+  void rope(Mat x, uint32_t heads, const RopeSpec& spec) noexcept override;
+  void store_kv(uint32_t kv_layer, Mat k, Mat v) noexcept override;
+  void attention(Mat y, Mat q, const AttentionSpec& spec) noexcept override;
+
+  void moe(Mat y, Mat x, const MoeSpec& spec) noexcept override;
+  void conv(Mat y, Mat x, const ConvSpec& spec) noexcept override;
+  void scan(Mat y, Mat x, Mat b, Mat c, Mat dt, const ScanSpec& spec) noexcept override;
+  void delta(Mat y, Mat q, Mat k, Mat v, Mat g, Mat beta, const DeltaSpec& spec) noexcept override;
+
+  const GraphRunner& graphs() const noexcept { return graphs_; }
+  uint64_t arena_bytes() const noexcept { return arena_.bytes(); }
+  uint32_t launches() const noexcept { return program_.launches(); }  ///< of the last step
+
+ protected:
+  void unsupported(const char* op) noexcept override;
+
+ private:
+  struct Download {
+    std::span<float> into;
+    const uint8_t* from;
+  };
+
+  void fail(Error error) noexcept;
+  bool require(bool condition, const char* what) noexcept;
+  bool has_data(Mat x) noexcept { return require(x.data != nullptr && x.rows > 0 && x.cols > 0 && x.rows <= kMaxRows, "matrix without memory, or with too many rows"); }
+  bool same_shape(Mat a, Mat b) noexcept { return require(a.rows == b.rows && a.cols == b.cols, "shapes differ"); }
+  /// Null, or a vector of `values` numbers.
+  bool fits(const Weight* vector, uint64_t values) noexcept;
+  /// Device memory until the next begin(), or until the arena is rewound.
+  template <class T>
+  T* scratch(uint64_t count) noexcept {
+    auto memory = arena_.take(count * sizeof(T));
+    if (!memory) fail(std::move(memory).error());
+    return memory ? reinterpret_cast<T*>(*memory) : nullptr;
+  }
+  /// Puts host bytes where the device finds them from the start of the step; null on error.
+  const void* bring_in(const void* from, uint64_t bytes) noexcept;
+  template <class T>
+  const T* bring_in(std::span<const T> from) noexcept {
+    return static_cast<const T*>(bring_in(from.data(), from.size_bytes()));
+  }
+  template <class Args>
+  Args& launch(KernelId kernel, Grid grid, uint32_t threads, uint32_t shared_bytes = 0) noexcept {
+    return recorded_.launch<Args>(kernel, grid, threads, shared_bytes);
+  }
+  void copy_rows(Mat y, const float* x, uint64_t x_stride, const uint32_t* rows) noexcept;
+  void lay_out_rows() noexcept;
+  bool pages_there(uint32_t group, uint32_t window) noexcept;
+  bool kv_usable(uint32_t kv_layer) noexcept;
+  KvLayerView kv_layer(uint32_t kv_layer) noexcept;
+  void linear_exact(const LinearSpec& part, Mat x) noexcept;
+  bool moe_usable(Mat y, Mat x, const MoeSpec& spec) noexcept;
+  void expert_linear(const Weight& w, const Weight* bias, Mat y, Mat x, const uint32_t* ids, uint32_t items_per_x) noexcept;
+  bool state_usable(uint32_t state_layer, uint64_t offset, uint64_t floats) noexcept;
+
+  static constexpr uint32_t kMaxRows = 65535;  ///< a grid's second side
+
+  Device& device_;
+  const StreamOptions options_;
+  StepArena arena_;
+  Mirror in_, out_;
+  GraphRunner graphs_;
+  StepProgram recorded_, program_;
+  std::vector<Download> downloads_;
+  std::vector<uint32_t> rows_scratch_;
+
+  const StepLayout* layout_ = nullptr;
+  CudaKvPool* pool_ = nullptr;
+  StepTables tables_{};
+  struct PageTable {
+    const uint32_t* device = nullptr;
+    uint32_t stride = 0;
+  };
+  std::vector<PageTable> page_tables_;  ///< per group; brought in when first needed
+  std::optional<Error> error_;
+};
+
+inline MatView view_of(Mat x) noexcept { return {x.data, x.stride, x.rows, x.cols}; }
+inline const float* values_or_null(const Weight* weight) noexcept {
+  return weight == nullptr ? nullptr : cuda_weight(*weight).values();
+}
+constexpr uint32_t ceil_div(uint64_t a, uint32_t b) { return static_cast<uint32_t>((a + b - 1) / b); }
+
+}  // namespace kvasir::cuda

@@ -1,0 +1,211 @@
+// The arguments of every kernel: plain data, one struct per kernel, without padding (launches are compared byte by byte
+// to find a captured graph again). Pointers are device addresses. Nothing here depends on how long a sequence is: what
+// grows from step to step lies in device memory (StepTables), so that a captured graph stays right.
+#pragma once
+
+#include <cstdint>
+
+#include "backends/cuda/kernels/stored_type.h"
+
+namespace kvasir::cuda {
+
+struct MatView {
+  float* data;
+  uint64_t stride;  ///< floats
+  uint32_t rows, cols;
+};
+
+/// What a step's rows are, written by the host before the step.
+struct StepTables {
+  const uint32_t* positions;       ///< [rows]
+  const uint32_t* slots;           ///< [rows] cache index
+  const uint32_t* sequence_of_row; ///< [rows]
+  const uint32_t* first_rows;      ///< [sequences]
+  const uint32_t* row_counts;      ///< [sequences]
+  const uint32_t* state_slots;     ///< [sequences]
+};
+
+// ---------------------------------------------------------------------------------------------------------------- rows
+
+struct DecodeRowsArgs {  ///< y[t] (+)= scale * table[ids[t] + offset]
+  MatView y;
+  WeightView table;
+  const uint32_t* ids;
+  float scale;
+  uint32_t offset, accumulate, unused;
+};
+struct NormArgs {
+  MatView y, x;
+  const float* weight;
+  const float* bias;
+  float eps;
+  uint32_t groups, layer, weight_step;  ///< weight_step: columns of a group where each has its own weights, else 0
+};
+enum class Element : uint32_t { kGated, kActivate, kAdd, kMultiply, kMultiplyRow, kScale, kSoftCap };
+struct ElementArgs {
+  MatView y, x, z;
+  Element kind;
+  uint32_t activation;  ///< kvasir::Activation
+  float factor;
+  uint32_t unused;
+};
+struct CopyRowsArgs {  ///< y[i] = x[rows == null ? i : rows[i]]
+  MatView y;
+  const float* x;
+  uint64_t x_stride;
+  const uint32_t* rows;
+};
+struct RopeArgs {
+  float* x;
+  uint64_t stride;
+  const float* inverse_frequency;
+  const uint32_t* positions;
+  uint32_t head_size, offset, pairs, interleaved;
+  float magnitude;
+  uint32_t unused;
+};
+
+// ------------------------------------------------------------------------------------------------------------- weights
+
+struct RepackArgs {  ///< raw rows -> T16 tiles; `rows` of them, the rest of the last tile becomes zero
+  const uint8_t* from;
+  uint8_t* to;
+  uint64_t raw_row_bytes;
+  uint64_t tile_bytes;
+  Stored raw, stored;
+  uint32_t rows, cols;
+};
+struct DecodeMatrixArgs {  ///< rows of a matrix as bf16 or f32, row-major
+  WeightView w;
+  void* to;
+  uint64_t to_stride;  ///< values
+  uint32_t expert, first_row, rows;
+  uint32_t bf16;
+};
+
+// -------------------------------------------------------------------------------------------------------------- linear
+
+/// y = scale * (x w^T + bias) (+ y)
+struct LinearOutput {
+  MatView y;
+  const float* bias;
+  float scale;
+  uint32_t accumulate;
+};
+struct LinearArgs {  ///< exact: f32 activations, any stored type
+  WeightView w;
+  MatView x;
+  LinearOutput out;
+};
+struct QuantiseArgs {  ///< 8-bit activations per 32 values, in the order that T16 lanes read (t16_dot.cuh)
+  MatView x;
+  int8_t* q;      ///< [columns group][k / 32][column][32]
+  float* scales;  ///< [columns group][k / 32][column][4]: scale, scale * sum, sums of the two halves (int bits)
+  uint32_t columns, unused;
+};
+struct GemvArgs {
+  WeightView w;
+  const int8_t* q;
+  const float* scales;
+  LinearOutput out;
+  uint32_t columns;  ///< rows of y, 1 to the kernel's NC
+  uint32_t tiles;
+};
+
+// ----------------------------------------------------------------------------------------------------------- attention
+
+enum class KvKind : uint32_t { kF16, kQ8_0, kF32 };
+/// One head's part of a page: K transposed [k_dim][64], its scales, V [64][v_stride], its scales: the CPU's layout.
+struct KvHeadView {
+  uint64_t k_scales, v, v_scales, head_bytes;  ///< byte offsets; scales are f16: K [k_dim/32][64], V [64][v_stride/32]
+  KvKind kind;
+  uint32_t k_dim, v_dim, v_stride;
+};
+/// A layer's cache, with the page table of its group.
+struct KvLayerView {
+  uint8_t* base;        ///< this layer's head 0 in page 0
+  const uint32_t* pages;  ///< [sequences][page_stride]
+  uint64_t page_bytes;
+  KvHeadView head;
+  uint32_t heads, table_stride;
+};
+struct StoreKvArgs {
+  KvLayerView kv;
+  StepTables step;
+  const float* k;
+  const float* v;  ///< null: no values
+  uint64_t k_stride, v_stride;
+};
+struct AttentionArgs {
+  KvLayerView kv;
+  StepTables step;
+  const float* q;
+  uint64_t q_stride;
+  float* partials;   ///< [rows][query heads][splits][2 + v_dim]: largest, sum, values
+  float* y;
+  uint64_t y_stride;
+  const float* sinks;
+  float scale, soft_cap;
+  uint32_t window, group;      ///< group: query heads per KV head
+  uint32_t tile_heads, splits;
+  uint32_t v_dim, first_row;   ///< v_dim: of the output; first_row: of this launch
+  uint32_t values_in_keys, unused;
+};
+
+// ------------------------------------------------------------------------------------------------------------- experts
+
+struct RouterArgs {
+  MatView logits;
+  const float* logit_bias;
+  const float* select_bias;
+  uint32_t* ids;    ///< [rows][top_k]
+  float* weights;   ///< [rows][top_k]
+  float* scratch;   ///< [rows][2 * experts]
+  uint32_t experts, top_k, router, expert_groups, top_groups, normalise;
+  float weight_scale;
+  uint32_t unused;
+};
+struct ExpertLinearArgs {  ///< y[item] = w[ids[item]] x[item / items_per_row] + bias[ids[item]]
+  WeightView w;
+  MatView x, y;
+  const uint32_t* ids;
+  const float* bias;
+  uint32_t items_per_x, unused;
+};
+struct ExpertSumArgs {  ///< y[row] += sum of weights[row][j] * x[row * top_k + j]
+  MatView y, x;
+  const float* weights;
+  uint32_t top_k, unused;
+};
+
+// ----------------------------------------------------------------------------------------------------------- recurrent
+
+struct StateView {
+  float* base;            ///< of slot 0
+  uint64_t slot_floats;
+};
+struct ConvArgs {
+  MatView y, x;
+  StateView state;
+  StepTables step;
+  const float* taps;
+  const float* bias;
+  uint32_t n_taps, activation;
+};
+struct ScanArgs {
+  MatView y, x, b, c, dt;
+  StateView state;
+  StepTables step;
+  const float* a;
+  const float* d;
+  const float* dt_bias;
+  uint32_t heads, head_dim, state_dim, groups;
+};
+struct DeltaArgs {
+  MatView y, q, k, v, g, beta;
+  StateView state;
+  StepTables step;
+  uint32_t k_heads, v_heads, k_dim, v_dim;
+};
+
+}  // namespace kvasir::cuda

@@ -1,0 +1,42 @@
+// Every kernel by number, with what a machine needs to start it. The tables are filled by the translation units that hold
+// the kernels: nvcc's stubs in the plugin, plain functions in the emulator.
+#pragma once
+
+#include <cstdint>
+
+namespace kvasir::cuda {
+
+enum class KernelId : uint32_t {
+  kDecodeRows, kNorm, kElement, kCopyRows, kRope,
+  kRepack, kDecodeMatrix,
+  kLinearExact, kRouter, kExpertLinear, kExpertSum,
+  kStoreKv, kAttention, kAttentionMerge,
+  kConv, kScan, kDelta,
+  kCount,
+};
+constexpr uint32_t kKernelCount = static_cast<uint32_t>(KernelId::kCount);
+
+struct KernelEntry {
+  const char* name = nullptr;
+  const void* function = nullptr;  ///< nvcc: the host stub; emulator: void (*)(const void* args)
+  uint32_t args_bytes = 0;
+};
+struct KernelTable {
+  KernelEntry entries[kKernelCount];
+  KernelEntry& operator[](KernelId id) { return entries[static_cast<uint32_t>(id)]; }
+  const KernelEntry& operator[](KernelId id) const { return entries[static_cast<uint32_t>(id)]; }
+};
+
+// One per .cu file.
+void list_row_kernels(KernelTable& table);
+void list_linear_kernels(KernelTable& table);
+void list_attention_kernels(KernelTable& table);
+void list_recurrent_kernels(KernelTable& table);
+inline void list_all_kernels(KernelTable& table) {
+  list_row_kernels(table);
+  list_linear_kernels(table);
+  list_attention_kernels(table);
+  list_recurrent_kernels(table);
+}
+
+}  // namespace kvasir::cuda

@@ -1,0 +1,86 @@
+// The KV cache and attention.
+#include <algorithm>
+
+#include "backends/cuda/cuda_stream.h"
+
+namespace kvasir::cuda {
+namespace {
+
+constexpr uint32_t kThreads = 128;
+constexpr uint32_t kSplits = 16;        ///< ranges of pages per row: part of the numerics
+constexpr uint32_t kRowsTogether = 64;  ///< rows whose partial results exist at once
+constexpr uint32_t kMaxTileHeads = 8;
+constexpr uint32_t kSharedBytes = 48 << 10;  ///< without opting in
+
+/// As attention.cuh.
+constexpr uint32_t shared_bytes(uint32_t heads, uint32_t k_dim, uint32_t v_dim) { return 4 * heads * (k_dim + kPageTokens + v_dim + 3); }
+
+}  // namespace
+
+void CudaStream::store_kv(uint32_t layer, Mat k, Mat v) noexcept {
+  if (!kv_usable(layer) || !has_data(k)) return;
+  const KvLayerSpec& spec = pool_->spec().layers[layer];
+  const bool values = spec.v_dim > 0;
+  if (!require(k.rows == layout_->rows && k.cols == spec.n_kv_heads * spec.k_dim && (values ? v.cols == spec.n_kv_heads * spec.v_dim && v.rows == k.rows && v.data != nullptr : v.cols == 0),
+               "store_kv: shapes differ")) {
+    return;
+  }
+  if (!pages_there(spec.group, 1)) return;
+  const KvLayerView view = kv_layer(layer);
+  auto& args = launch<StoreKvArgs>(KernelId::kStoreKv, {spec.n_kv_heads, k.rows, 1}, kThreads);
+  args.kv = view;
+  args.step = tables_;
+  args.k = k.data;
+  args.k_stride = k.stride;
+  args.v = values ? v.data : nullptr;
+  args.v_stride = values ? v.stride : 0;
+}
+
+void CudaStream::attention(Mat y, Mat q, const AttentionSpec& spec) noexcept {
+  if (!kv_usable(spec.kv_layer) || !has_data(y) || !has_data(q)) return;
+  const KvLayerSpec& layer = pool_->spec().layers[spec.kv_layer];
+  const uint32_t v_dim = layer.v_dim > 0 ? layer.v_dim : spec.v_dim;
+  if (!require(spec.n_heads > 0 && spec.n_heads % layer.n_kv_heads == 0 && q.cols == spec.n_heads * layer.k_dim && v_dim > 0 && y.cols == spec.n_heads * v_dim &&
+                   y.rows == q.rows && q.rows == layout_->rows && (layer.v_dim > 0 || v_dim <= layer.k_dim),
+               "attention: shapes differ")) {
+    return;
+  }
+  if (!fits(spec.sinks, spec.n_heads) || !pages_there(layer.group, spec.window)) return;
+  const uint32_t group = spec.n_heads / layer.n_kv_heads;
+  uint32_t tile = std::min(group, kMaxTileHeads);
+  while (tile > 1 && shared_bytes(tile, layer.k_dim, v_dim) > kSharedBytes) --tile;
+  if (!require(shared_bytes(tile, layer.k_dim, v_dim) <= kSharedBytes, "attention: heads are too large")) return;
+  const uint64_t place = arena_.place();
+  const uint32_t together = std::min(kRowsTogether, q.rows);
+  auto* partials = scratch<float>(uint64_t{together} * spec.n_heads * kSplits * (2 + v_dim));
+  const KvLayerView view = kv_layer(spec.kv_layer);
+  if (error_) return;
+  for (uint32_t first = 0; first < q.rows; first += together) {
+    const uint32_t rows = std::min(together, q.rows - first);
+    const auto fill = [&](AttentionArgs& args) {
+      args.kv = view;
+      args.step = tables_;
+      args.q = q.data;
+      args.q_stride = q.stride;
+      args.partials = partials;
+      args.y = y.data;
+      args.y_stride = y.stride;
+      args.sinks = values_or_null(spec.sinks);
+      args.scale = spec.scale;
+      args.soft_cap = spec.soft_cap;
+      args.window = spec.window;
+      args.group = group;
+      args.tile_heads = tile;
+      args.splits = kSplits;
+      args.v_dim = v_dim;
+      args.first_row = first;
+      args.values_in_keys = layer.v_dim == 0 ? 1 : 0;
+    };
+    const uint32_t tiles = ceil_div(group, tile);
+    fill(launch<AttentionArgs>(KernelId::kAttention, {kSplits, layer.n_kv_heads * tiles, rows}, kThreads, shared_bytes(tile, layer.k_dim, v_dim)));
+    fill(launch<AttentionArgs>(KernelId::kAttentionMerge, {spec.n_heads, rows, 1}, kThreads));
+  }
+  arena_.rewind(place);  // ops stay in order
+}
+
+}  // namespace kvasir::cuda

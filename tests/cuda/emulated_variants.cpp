@@ -1,0 +1,14 @@
+// Lets the tests of ops (tests/kernels) run on the CUDA backend over the emulated device, with threads taking their turns
+// in two orders: a missing barrier shows as other bits or as a wait for threads that never come.
+#include "tests/cuda/emulated_lab.h"
+
+namespace kvasir::test {
+
+std::vector<std::string> usable_variants() { return {"cuda, threads forward", "cuda, threads shuffled"}; }
+
+std::unique_ptr<Backend> open_cpu(std::string_view name, uint32_t, Activations activations) {
+  using Order = cuda::emulation::Order;
+  return open_emulated(activations, {.order = name.ends_with("forward") ? Order::kForward : Order::kShuffled});
+}
+
+}  // namespace kvasir::test
