@@ -12,14 +12,6 @@ struct FormatKernels {
   DecodeFunction decode_row;
 };
 
-// g++ 12 makes wrong code of the copied Q2_K panel for AVX-512 (kernels_test finds it at any -O); straight from the packed
-// panel it gives the same bits, a little slower.
-#if defined(__GNUC__) && !defined(__clang__)
-constexpr auto linear_q2_k = linear_int_direct<Q2_K>;
-#else
-constexpr auto linear_q2_k = linear_int_expanded<Q2_K>;
-#endif
-
 // In the order of Format.
 constexpr FormatKernels kFormatKernels[kFormatCount] = {
     {nullptr, linear_float_direct<WeightF32>, decode_row_float<WeightF32>},
@@ -30,7 +22,7 @@ constexpr FormatKernels kFormatKernels[kFormatCount] = {
     {linear_int_expanded<Q5_0>, linear_int_as_float<Q5_0>, decode_row_int<Q5_0>},
     {linear_int_expanded<Q5_1>, linear_int_as_float<Q5_1>, decode_row_int<Q5_1>},
     {linear_int_direct<Q8_0>, linear_int_as_float<Q8_0>, decode_row_int<Q8_0>},
-    {linear_q2_k, linear_int_as_float<Q2_K>, decode_row_int<Q2_K>},
+    {linear_int_expanded<Q2_K>, linear_int_as_float<Q2_K>, decode_row_int<Q2_K>},
     {linear_int_expanded<Q3_K>, linear_int_as_float<Q3_K>, decode_row_int<Q3_K>},
     {linear_int_direct<Q4_K>, linear_int_as_float<Q4_K>, decode_row_int<Q4_K>},
     {linear_int_expanded<Q5_K>, linear_int_as_float<Q5_K>, decode_row_int<Q5_K>},

@@ -136,6 +136,10 @@ KV_INLINE void store_expanded(const uint8_t* panel, uint32_t b, uint32_t part, c
   }
 }
 
+/// g++ 12 takes expand_panel<Q2_K> for AVX-512 to be a function without effects (ipa-modref and ipa-pure-const, each by
+/// itself; its code is right) and drops the call. An empty statement that may write memory tells it otherwise.
+KV_INLINE void copy_is_an_effect() { __asm__ volatile("" ::: "memory"); }
+
 /// Unpacks a whole panel into 8-bit quants and f32 scales: once per panel for all tiles of a call.
 template <class W>
 __attribute__((noinline)) void expand_panel(const uint8_t* panel, uint32_t k, uint8_t* out) {
@@ -150,6 +154,7 @@ __attribute__((noinline)) void expand_panel(const uint8_t* panel, uint32_t k, ui
       }
     }
   }
+  copy_is_an_effect();
 }
 
 /// The same for codebooks: all lookups of a packed block come first.
@@ -169,6 +174,7 @@ __attribute__((noinline)) void look_up_panel(const uint8_t* panel, uint32_t k, u
       }
     }
   }
+  copy_is_an_effect();
 }
 
 /// Formats whose quants are cheap to unpack: straight from the packed panel for every tile.
