@@ -96,7 +96,12 @@ void ToolCall::on_ticket(ToolRequest request, Result<TurnTicket> ticket) {
   }
   auto& generate = std::get<Generate>(request.command);
   auto policy = overflow_policy(request.overflow.value_or(ticket->session.overflow));
-  generate.prompt = std::move(ticket->prompt);
+  // The session brings the conversation, the call what else the template gets.
+  Prompt prompt = std::move(ticket->prompt);
+  prompt.tools_json = std::move(generate.prompt.tools_json);
+  prompt.template_extra_json = std::move(generate.prompt.template_extra_json);
+  prompt.enable_thinking = generate.prompt.enable_thinking;
+  generate.prompt = std::move(prompt);
   generate.cache_owner = ticket->session.id;
   if (policy) generate.overflow = *policy;
   auto sent = policy ? send(std::move(request.command)) : Result<void>(Failure(policy.error()));

@@ -159,6 +159,7 @@ Generation::End Generation::finish(FinishReason reason, uint64_t cached_tokens, 
   result.logit_digests = std::move(digests_);
   result.dropped_bytes = dropped_bytes_;
   result.truncated = prompt_.truncated;
+  result.ignored = prompt_.ignored;
   result.history_note = prompt_.history_note;
   if (in_session_) describe_context(result);
   return end;

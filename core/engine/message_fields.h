@@ -10,7 +10,7 @@ template <class A> void fields(A& a, EngineKey& m) { a(m.model, m.context, m.thr
 template <class A> void fields(A& a, ChatMessage& m) { a(m.role, m.content, m.json); }
 template <class A> void fields(A& a, Prompt& m) {
   a(m.kind, m.messages, m.tools_json, m.template_extra_json, m.text, m.tokens, m.in_session, m.history_tokens, m.history_text,
-    m.history_model, m.suffix);
+    m.history_model, m.suffix, m.enable_thinking);
 }
 template <class A> void fields(A& a, SamplingRequest& m) {
   a(m.temperature, m.top_p, m.min_p, m.repeat_penalty, m.frequency_penalty, m.presence_penalty, m.top_k, m.seed, m.logit_bias);
@@ -46,9 +46,9 @@ template <class A> void fields(A& a, GenerateResult& m) {
   a(m.id, m.text, m.finish_reason, m.stop_sequence, m.reasoning, m.usage, m.timings, m.seed, m.model, m.tokens, m.logprobs,
     m.logit_digests, m.dropped_bytes, m.sampling, m.reasoning_cut, m.context_tokens, m.tokens_in_context,
     m.context_text, m.answer_text, m.history_rewritten, m.history_note, m.truncated, m.fingerprint,
-    m.loaded_tokens, m.cache_note);
+    m.loaded_tokens, m.cache_note, m.ignored);
 }
-template <class A> void fields(A& a, CountResult& m) { a(m.id, m.tokens, m.per_message, m.template_overhead, m.dropped_bytes); }
+template <class A> void fields(A& a, CountResult& m) { a(m.id, m.tokens, m.per_message, m.template_overhead, m.dropped_bytes, m.ignored); }
 template <class A> void fields(A& a, ScoreResult& m) { a(m.id, m.tokens, m.logprobs, m.nll, m.top, m.top_last); }
 template <class A> void fields(A& a, TokenizeResult& m) { a(m.id, m.tokens, m.pieces, m.dropped_bytes); }
 template <class A> void fields(A& a, DetokenizeResult& m) { a(m.id, m.text); }

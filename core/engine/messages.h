@@ -44,7 +44,8 @@ struct Prompt {
   enum class Kind : uint8_t { kMessages, kText, kTokens } kind = Kind::kMessages;
   std::vector<ChatMessage> messages;  ///< rendered through the chat template with a generation prompt
   std::string tools_json;             ///< for the template, or empty
-  std::string template_extra_json;    ///< enable_thinking and the like, or empty
+  std::string template_extra_json;    ///< object of further variables of the template, or empty
+  std::optional<bool> enable_thinking;  ///< absent: as the template would have it
   std::string text;                   ///< raw continuation: BOS as the metadata says
   std::optional<std::string> suffix;  ///< with text: fill in what belongs between the two
   std::vector<TokenId> tokens;        ///< used as they are
@@ -183,6 +184,7 @@ struct GenerateResult {
   bool history_rewritten = false;       ///< the stored ids were replaced: context_tokens holds all of the new ones
   std::string history_note;             ///< why, in words
   // For every prompt.
+  std::vector<std::string> ignored;     ///< what the caller gave for the template and the template does not read
   std::optional<Truncated> truncated;
   std::string fingerprint;              ///< of the model that answered
   uint64_t loaded_tokens = 0;           ///< of usage.cached_tokens: read from disk
@@ -194,6 +196,7 @@ struct CountResult {
   std::vector<uint64_t> per_message;
   std::optional<uint64_t> template_overhead;
   uint64_t dropped_bytes = 0;
+  std::vector<std::string> ignored;  ///< as in GenerateResult
 };
 struct ScoreResult {
   GenerationId id = 0;

@@ -42,7 +42,7 @@ Result<void> check_ids(const std::vector<TokenId>& tokens, const Tokenizer& toke
                                              std::to_string(tokenizer.vocab_size() - 1) + ")"};
 }
 
-Result<TrustedText> render_messages(const Prompt& prompt, const TextTools& tools) {
+Result<TrustedText> render_messages(const Prompt& prompt, const TextTools& tools, PreparedPrompt& out) {
   if (prompt.messages.empty()) return Failure{Code::kInvalidArgument, "messages is empty: give at least one message"};
   if (tools.chat_template == nullptr) {
     return Failure{Code::kInvalidArgument,
@@ -53,14 +53,14 @@ Result<TrustedText> render_messages(const Prompt& prompt, const TextTools& tools
   input.messages_json = messages_to_json(prompt.messages);
   input.tools_json = prompt.tools_json;
   input.extra_json = prompt.template_extra_json;
+  input.enable_thinking = prompt.enable_thinking;
   if (const auto bos = tokenizer.bos()) input.bos_token = tokenizer.token_text(*bos);
   if (const auto eos = tokenizer.eos()) input.eos_token = tokenizer.token_text(*eos);
-  return tools.chat_template->render(input);
-}
-
-void note_reasoning(const TrustedText& rendered, const TextTools& tools, PreparedPrompt& out) {
-  out.reasoning = find_reasoning_format(*tools.tokenizer, tools.chat_template);
+  TrustedText rendered = KVASIR_TRY(tools.chat_template->render(input));
+  out.ignored = KVASIR_TRY(tools.chat_template->unused(input));
+  out.reasoning = find_reasoning_format(tokenizer, tools.chat_template);
   if (out.reasoning) out.opened = opened_by_prompt(rendered, *out.reasoning);
+  return rendered;
 }
 
 namespace {
@@ -153,10 +153,9 @@ Result<PreparedPrompt> prepare_prompt(const Prompt& prompt, const TextTools& too
       encoded.ids.push_back(*tokenizer.bos());
     }
   } else {
-    const TrustedText rendered = KVASIR_TRY(render_messages(prompt, tools));
+    const TrustedText rendered = KVASIR_TRY(render_messages(prompt, tools, out));
     encoded = KVASIR_TRY(tokenizer.encode(rendered, {.add_special = true}));
     if (encoded.ids.empty()) return Failure{Code::kInvalidArgument, "the chat template made an empty prompt of these messages"};
-    note_reasoning(rendered, tools, out);
   }
   out.tokens = std::move(encoded.ids);
   out.dropped_bytes = encoded.dropped_bytes;
@@ -194,7 +193,7 @@ Result<PreparedScore> prepare_score(const ScoreText& request, const TextTools& t
 Result<CountResult> count_tokens(const CountTokens& request, const TextTools& tools, const EngineLimits& limits) {
   const PreparedPrompt prompt = KVASIR_TRY(prepare_prompt(request.prompt, tools, limits, false));
   CountResult out{.id = request.id, .tokens = prompt.tokens.size(), .per_message = {}, .template_overhead = {},
-                  .dropped_bytes = prompt.dropped_bytes};
+                  .dropped_bytes = prompt.dropped_bytes, .ignored = prompt.ignored};
   if (request.prompt.kind != Prompt::Kind::kMessages) return out;
   uint64_t contents = 0;
   for (const ChatMessage& message : request.prompt.messages) {

@@ -26,6 +26,7 @@ struct PreparedPrompt {
   uint64_t dropped_bytes = 0;
   std::optional<ReasoningFormat> reasoning = {};  ///< for a conversation, if the model can think
   std::string opened = {};                        ///< of that format, by the template
+  std::vector<std::string> ignored = {};          ///< what the caller gave for the template and it does not read
   // As GenerateResult reports them:
   std::string context_text;
   bool history_rewritten = false;
@@ -51,12 +52,10 @@ Result<CountResult> count_tokens(const CountTokens& request, const TextTools& to
 Result<TokenizeResult> tokenize(const Tokenize& request, const TextTools& tools);
 Result<DetokenizeResult> detokenize(const Detokenize& request, const TextTools& tools);
 
-/// The conversation as the chat template writes it.
-Result<TrustedText> render_messages(const Prompt& prompt, const TextTools& tools);
+/// The conversation as the chat template writes it; what else it means goes into `out`.
+Result<TrustedText> render_messages(const Prompt& prompt, const TextTools& tools, PreparedPrompt& out);
 /// Errors: kTooLarge (more than `most`), kInvalidArgument (an id outside the vocabulary, with its index).
 Result<void> check_ids(const std::vector<TokenId>& tokens, const Tokenizer& tokenizer, uint64_t most);
-/// How the model will tell its thinking apart, after this prompt.
-void note_reasoning(const TrustedText& rendered, const TextTools& tools, PreparedPrompt& out);
 
 /// The messages as the JSON array that templates read.
 std::string messages_to_json(const std::vector<ChatMessage>& messages);

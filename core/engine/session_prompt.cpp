@@ -16,15 +16,14 @@ struct Tools {
 };
 
 Result<PreparedPrompt> encode_all(const Prompt& prompt, const Tools& tools) {
-  const TrustedText rendered = KVASIR_TRY(render_messages(prompt, tools.text));
+  PreparedPrompt out;
+  const TrustedText rendered = KVASIR_TRY(render_messages(prompt, tools.text, out));
   Encoded encoded = KVASIR_TRY(tools.text.tokenizer->encode(rendered, {.add_special = true}));
   if (encoded.ids.empty())
     return Failure{Code::kInvalidArgument, "the chat template made an empty prompt of these messages"};
-  PreparedPrompt out;
   out.tokens = std::move(encoded.ids);
   out.dropped_bytes = encoded.dropped_bytes;
   out.context_text = rendered.text();
-  note_reasoning(rendered, tools.text, out);
   return out;
 }
 
@@ -43,10 +42,11 @@ Result<PreparedPrompt> continue_session(const Prompt& prompt, const Tools& tools
     out.context_text = prompt.history_text;
     return out;
   }
-  const TrustedText rendered = KVASIR_TRY(render_messages(prompt, tools.text));
+  PreparedPrompt out;
+  const TrustedText rendered = KVASIR_TRY(render_messages(prompt, tools.text, out));
   const bool fresh = prompt.history_tokens.empty();
   if (fresh || !same_model || !rendered.text().starts_with(prompt.history_text)) {
-    PreparedPrompt out = KVASIR_TRY(encode_all(prompt, tools));
+    out = KVASIR_TRY(encode_all(prompt, tools));
     if (fresh) return out;
     out.history_rewritten = true;
     out.history_note = same_model ? "the chat template writes the earlier conversation differently now"
@@ -54,12 +54,10 @@ Result<PreparedPrompt> continue_session(const Prompt& prompt, const Tools& tools
     return out;
   }
   Encoded rest = KVASIR_TRY(tokenizer.encode(rendered.suffix(prompt.history_text.size()), {.prefix_space = false}));
-  PreparedPrompt out;
   out.tokens = prompt.history_tokens;
   out.tokens.insert(out.tokens.end(), rest.ids.begin(), rest.ids.end());
   out.dropped_bytes = rest.dropped_bytes;
   out.context_text = rendered.text();
-  note_reasoning(rendered, tools.text, out);
   return out;
 }
 

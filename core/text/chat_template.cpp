@@ -1,5 +1,6 @@
 #include "core/text/chat_template.h"
 
+#include <algorithm>
 #include <array>
 
 #include "core/text/jinja/interpreter.h"
@@ -18,15 +19,22 @@ using jinja::Value;
 constexpr std::array<std::string_view, 5> kReserved{"messages", "tools", "add_generation_prompt", "bos_token",
                                                     "eos_token"};
 
+constexpr std::array<std::string_view, 2> kThinking{"enable_thinking", "thinking"};
+
 Result<Value> expect_list(const Value& value, const char* what) {
   if (value.is(Kind::kList)) return value;
   return Failure{Code::kInvalidArgument, std::string(what) + " must be a JSON array"};
 }
 
-Result<void> define_extra(jinja::Interpreter& interpreter, const std::string& json) {
-  if (json.empty()) return {};
+Result<Value> read_extra(jinja::Interpreter& interpreter, const std::string& json) {
   const Value extra = KVASIR_TRY(jinja::read_json(interpreter.heap(), interpreter.budget(), json, "extra"));
   if (!extra.is(Kind::kDict)) return Failure{Code::kInvalidArgument, "extra must be a JSON object"};
+  return extra;
+}
+
+Result<void> define_extra(jinja::Interpreter& interpreter, const std::string& json) {
+  if (json.empty()) return {};
+  const Value extra = KVASIR_TRY(read_extra(interpreter, json));
   for (const auto& [name, value] : extra.dict().entries) {
     for (const auto reserved : kReserved) {
       if (name.view() == reserved) {
@@ -47,6 +55,9 @@ Result<void> define_input(jinja::Interpreter& interpreter, const TemplateInput& 
   // Hugging Face passes these two as none where the caller gives none.
   interpreter.define("tools", Value::none());
   interpreter.define("documents", Value::none());
+  if (input.enable_thinking) {
+    for (const auto name : kThinking) interpreter.define(name, Value::boolean(*input.enable_thinking));
+  }
   KVASIR_TRY(define_extra(interpreter, input.extra_json));
   const Value messages = KVASIR_TRY(jinja::read_messages(heap, interpreter.budget(), input.messages_json));
   interpreter.define("messages", KVASIR_TRY(expect_list(messages, "messages")));
@@ -93,6 +104,20 @@ Result<TrustedText> ChatTemplate::render(const TemplateInput& input) const {
   const Text text = KVASIR_TRY(interpreter.render());
   TrustedText out;
   text.for_each_run(0, text.size(), [&out](std::string_view piece, bool trusted) { out.append(piece, trusted); });
+  return out;
+}
+
+Result<std::vector<std::string>> ChatTemplate::unused(const TemplateInput& input) const {
+  const auto named = [this](std::string_view name) { return impl_->source.names.find(name).has_value(); };
+  std::vector<std::string> out;
+  if (!input.tools_json.empty() && !named("tools")) out.emplace_back("tools");
+  if (input.enable_thinking && std::ranges::none_of(kThinking, named)) out.emplace_back(kThinking.front());
+  if (input.extra_json.empty()) return out;
+  jinja::Interpreter interpreter(impl_->source, impl_->limits);
+  const Value extra = KVASIR_TRY(read_extra(interpreter, input.extra_json));
+  for (const auto& [name, value] : extra.dict().entries) {
+    if (!named(name.view())) out.emplace_back(name.view());
+  }
   return out;
 }
 

@@ -29,7 +29,9 @@ struct TemplateLimits {
 struct TemplateInput {
   std::string messages_json;  ///< array of {role, content, tool_calls?, ...}: user bytes, never trusted
   std::string tools_json;     ///< array, or empty
-  std::string extra_json;     ///< object of further variables (enable_thinking, documents, ...), or empty
+  std::string extra_json;     ///< object of further variables (documents, reasoning_effort, ...), or empty
+  /// Given under the names that templates have for it, `enable_thinking` and `thinking`; extra_json goes before.
+  std::optional<bool> enable_thinking;
   bool add_generation_prompt = true;
   std::string bos_token, eos_token;         ///< trusted
   std::optional<int64_t> now_unix_seconds;  ///< fixes the clock of strftime_now (UTC)
@@ -47,6 +49,9 @@ class ChatTemplate {
   bool mentions(std::string_view words) const noexcept;
   /// Errors: kInvalidArgument (the template's own raise_exception text, undefined use), kTooLarge (a limit, by name).
   Result<TrustedText> render(const TemplateInput& input) const;
+  /// Which of tools, enable_thinking and the extra variables were given and are never named by the template.
+  /// Errors: as render() for what is no JSON.
+  Result<std::vector<std::string>> unused(const TemplateInput& input) const;
 
  private:
   struct Impl;

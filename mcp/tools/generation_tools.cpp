@@ -72,6 +72,7 @@ FieldTable<GenerateArgs> build_fields() {
            "In a session: the same key again gives the first answer again instead of another turn.",
            {.max_bytes = 128, .min_bytes = 1})
       .add("digest_logits", &A::digest_logits, "", {.hidden = true});
+  add_template_fields(table, true);
   return table;
 }
 
@@ -176,8 +177,8 @@ Result<TurnRequest> to_turn(GenerateArgs& args) {
   turn.idempotency_key = args.idempotency_key.value_or("");
   if (args.prompt || args.messages) {
     turn.messages = std::move(KVASIR_TRY(to_prompt(args)).messages);
-  } else if (args.system) {
-    return refuse("system goes with prompt or messages");
+  } else if (args.system || args.any()) {
+    return refuse("system, tools, enable_thinking and chat_template_kwargs go with prompt or messages");
   }
   return turn;
 }
@@ -197,6 +198,7 @@ Result<ToolRequest> to_request(GenerateArgs args) {
       return refuse("expected_head and idempotency_key go with session_id");
     generate.prompt = KVASIR_TRY(to_prompt(args));
   }
+  KVASIR_TRY(apply_template_args(args, generate.prompt));
   generate.sampling = {.temperature = args.temperature,
                        .top_p = args.top_p,
                        .min_p = args.min_p,
@@ -261,6 +263,7 @@ Json to_json(const GenerateResult& r) {
     out["truncated"] = Json{{"policy", overflow_name(r.truncated->policy)},
                             {"removed_tokens", r.truncated->removed_tokens},
                             {"removed_messages", r.truncated->removed_messages}};
+  add_ignored(r.ignored, out);
   if (r.history_rewritten) out["history_rewritten"] = r.history_note;
   if (!r.tokens.empty()) out["tokens"] = r.tokens;
   if (!r.logprobs.empty()) {
@@ -305,6 +308,7 @@ Tool generate_text_tool() {
       {"logprobs", "[object]", "Per token: token, text, logprob, top", false},
       {"dropped_bytes", "integer", "Prompt bytes that the model has no token for", false},
       {"truncated", "object", "What the overflow policy removed: policy, removed_tokens, removed_messages", false},
+      {"ignored", "[string]", kIgnoredDescription, false},
       {"cut", "boolean", "Lists or text were cut to keep the result small", false},
       {"session_id", "string", "The session that was continued", false},
       {"head", "string", "Its last turn now, for expected_head", false},

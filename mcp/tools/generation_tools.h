@@ -7,11 +7,12 @@
 #include <vector>
 
 #include "mcp/tools/schema.h"
+#include "mcp/tools/template_fields.h"
 #include "mcp/tools/tool.h"
 
 namespace kvasir::mcp {
 
-struct GenerateArgs {
+struct GenerateArgs : TemplateArgs {
   std::optional<std::string> prompt;
   std::optional<std::vector<ChatMessage>> messages;
   std::optional<std::vector<TokenId>> tokens;

@@ -4,15 +4,15 @@
 #include <optional>
 #include <utility>
 
+#include "mcp/tools/template_fields.h"
 #include "sessions/turn_builder.h"
 
 namespace kvasir::mcp {
 namespace {
 
-struct CountArgs {
+struct CountArgs : TemplateArgs {
   std::optional<std::string> text;
   std::optional<std::vector<ChatMessage>> messages;
-  std::optional<JsonArrayText> tools;
   std::optional<std::string> session_id;
 };
 struct ScoreArgs {
@@ -36,7 +36,7 @@ Failure refuse(std::string message) {
 
 /// What is stored is what counts: the session's own token ids.
 Result<ToolRequest> count_session(const CountArgs& args) {
-  if (args.text || args.messages || args.tools) return refuse("give only one of text, messages and session_id");
+  if (args.text || args.messages || args.any()) return refuse("give only one of text, messages and session_id");
   ToolRequest request;
   request.session = [id = *args.session_id](SessionService& sessions, const std::string& principal,
                                             Then<SessionStep> then) {
@@ -56,7 +56,6 @@ Result<ToolRequest> count_command(CountArgs args) {
   if (args.text.has_value() == args.messages.has_value())
     return refuse(args.text ? "give only one of text and messages"
                             : "nothing to count: give text, messages or session_id");
-  if (args.tools && !args.messages) return refuse("tools goes with messages only");
   CountTokens out;
   if (args.text) {
     out.prompt.kind = Prompt::Kind::kText;
@@ -64,8 +63,8 @@ Result<ToolRequest> count_command(CountArgs args) {
   } else {
     out.prompt.kind = Prompt::Kind::kMessages;
     out.prompt.messages = std::move(*args.messages);
-    if (args.tools) out.prompt.tools_json = std::move(args.tools->text);
   }
+  KVASIR_TRY(apply_template_args(args, out.prompt));
   ToolRequest request;
   request.command = std::move(out);
   return request;
@@ -132,6 +131,7 @@ Json to_json(const CountResult& r) {
   if (!r.per_message.empty()) out["per_message"] = r.per_message;
   if (r.template_overhead) out["template_overhead"] = *r.template_overhead;
   if (r.dropped_bytes > 0) out["dropped_bytes"] = r.dropped_bytes;
+  add_ignored(r.ignored, out);
   return out;
 }
 
@@ -192,13 +192,15 @@ Json to_json(const TokenizeResult& r) {
 }
 
 Tool count_tokens_tool() {
-  static const auto fields =
-      FieldTable<CountArgs>()
-          .add("text", &CountArgs::text, "Text to count, without a beginning-of-text token.", {.positional = true})
-          .add("messages", &CountArgs::messages, "A conversation, counted with the model's chat template.",
-               {.max_items = 10'000})
-          .add("tools", &CountArgs::tools, "Tool definitions that the template would carry.", {.max_items = 1024})
-          .add("session_id", &CountArgs::session_id, "A stored conversation, instead.", {.max_bytes = 128});
+  static const auto fields = [] {
+    FieldTable<CountArgs> table;
+    table.add("text", &CountArgs::text, "Text to count, without a beginning-of-text token.", {.positional = true})
+        .add("messages", &CountArgs::messages, "A conversation, counted with the model's chat template.",
+             {.max_items = 10'000})
+        .add("session_id", &CountArgs::session_id, "A stored conversation, instead.", {.max_bytes = 128});
+    add_template_fields(table, false);
+    return table;
+  }();
   Tool tool;
   tool.name = "count_tokens";
   tool.title = "Count tokens";
@@ -210,6 +212,7 @@ Tool count_tokens_tool() {
       {"per_message", "[integer]", "Tokens of each message", false},
       {"template_overhead", "integer", "Tokens that the chat template adds", false},
       {"dropped_bytes", "integer", "Bytes that the model has no token for", false},
+      {"ignored", "[string]", kIgnoredDescription, false},
   });
   tool.parse = [](const Json& params) -> Result<ToolRequest> {
     return count_command(KVASIR_TRY(fields.parse(params)));

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "rpc/message.h"
+#include "rpc/parse.h"
 
 namespace kvasir::mcp {
 namespace {
@@ -169,25 +170,60 @@ Result<void> read_value(const Json& value, const std::string& path, const FieldR
   return {};
 }
 
+namespace {
+
+/// The calls of an assistant's message. Templates want the arguments as an object; OpenAI's clients send them as text.
+Result<Json> read_tool_calls(const Json& value, const std::string& path) {
+  KVASIR_TRY(check_array(value, path, {.max_items = 1024}, "calls"));
+  Json out = value;
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (!out[i].is_object()) return wrong(item_path(path, i), "an object {function: {name, arguments}}", out[i]);
+    Json& call = out[i].contains("function") && out[i]["function"].is_object() ? out[i]["function"] : out[i];
+    if (!call.contains("arguments") || !call["arguments"].is_string()) continue;
+    const auto parsed = rpc::parse_json(call["arguments"].get_ref<const std::string&>(), {});
+    if (parsed && parsed->is_object()) call["arguments"] = *parsed;
+  }
+  return out;
+}
+
+/// Role and content, and what a conversation with calls to tools has besides.
+Result<void> read_message(const Json& item, const std::string& at, const FieldRules& rules, ChatMessage& out) {
+  static const FieldRules kRole{.one_of = {"system", "user", "assistant", "tool"}};
+  if (!item.is_object()) return wrong(at, "an object {role, content}", item);
+  Json whole = item;
+  for (const auto& [key, value] : item.items()) {
+    if (key == "role" || key == "content") continue;
+    if (key == "tool_calls") {
+      whole[key] = KVASIR_TRY(read_tool_calls(value, at + ".tool_calls"));
+    } else if (key == "tool_call_id" || key == "name" || key == "reasoning_content") {
+      std::string text;
+      KVASIR_TRY(read_value(value, at + "." + key, rules, text));
+    } else {
+      return Failure(Code::kInvalidArgument, at + ": unknown key " + shown(Json(key)) +
+                                                 "; a message has role and content, and may have tool_calls, "
+                                                 "tool_call_id, name and reasoning_content");
+    }
+  }
+  const bool calls = item.contains("tool_calls");
+  for (const char* key : {"role", "content"}) {
+    if (!item.contains(key) && !(calls && std::string_view(key) == "content"))
+      return Failure(Code::kInvalidArgument, at + "." + key + " is missing");
+  }
+  KVASIR_TRY(read_value(item["role"], at + ".role", kRole, out.role));
+  const bool empty = calls && (!item.contains("content") || item["content"].is_null());
+  if (!empty) KVASIR_TRY(read_value(item["content"], at + ".content", rules, out.content));
+  if (item.size() > 2 || empty) out.json = rpc::dump(whole);
+  return {};
+}
+
+}  // namespace
+
 Result<void> read_value(const Json& value, const std::string& path, const FieldRules& rules,
                         std::vector<ChatMessage>& out) {
-  static const FieldRules kRole{.one_of = {"system", "user", "assistant"}};
   KVASIR_TRY(check_array(value, path, rules, "messages {role, content}"));
   out.reserve(value.size());
-  for (size_t i = 0; i < value.size(); ++i) {
-    const std::string at = item_path(path, i);
-    const Json& item = value[i];
-    if (!item.is_object()) return wrong(at, "an object {role, content}", item);
-    for (const auto& [key, unused] : item.items())
-      if (key != "role" && key != "content")
-        return Failure(Code::kInvalidArgument,
-                       at + ": unknown key " + shown(Json(key)) + "; a message has role and content");
-    for (const char* key : {"role", "content"})
-      if (!item.contains(key)) return Failure(Code::kInvalidArgument, at + "." + key + " is missing");
-    ChatMessage& message = out.emplace_back();
-    KVASIR_TRY(read_value(item["role"], at + ".role", kRole, message.role));
-    KVASIR_TRY(read_value(item["content"], at + ".content", rules, message.content));
-  }
+  for (size_t i = 0; i < value.size(); ++i)
+    KVASIR_TRY(read_message(value[i], item_path(path, i), rules, out.emplace_back()));
   return {};
 }
 
@@ -210,6 +246,12 @@ Result<void> read_value(const Json& value, const std::string& path, const FieldR
   KVASIR_TRY(check_array(value, path, rules, "objects"));
   for (size_t i = 0; i < value.size(); ++i)
     if (!value[i].is_object()) return wrong(item_path(path, i), "an object", value[i]);
+  out.text = rpc::dump(value);
+  return {};
+}
+
+Result<void> read_value(const Json& value, const std::string& path, const FieldRules&, JsonObjectText& out) {
+  if (!value.is_object()) return wrong(path, "an object", value);
   out.text = rpc::dump(value);
   return {};
 }
@@ -246,9 +288,10 @@ Json type_schema(const std::vector<TokenId>*, const FieldRules&) {
 
 Json type_schema(const std::vector<ChatMessage>*, const FieldRules&) {
   Json item{{"type", "object"}};
-  item["properties"]["role"] = Json{{"type", "string"}, {"enum", {"system", "user", "assistant"}}};
+  item["properties"]["role"] = Json{{"type", "string"}, {"enum", {"system", "user", "assistant", "tool"}}};
   item["properties"]["content"] = Json{{"type", "string"}};
-  item["required"] = {"role", "content"};
+  item["properties"]["tool_calls"] = Json{{"type", "array"}, {"items", {{"type", "object"}}}};
+  item["required"] = {"role"};
   return Json{{"type", "array"}, {"items", std::move(item)}};
 }
 
@@ -258,6 +301,10 @@ Json type_schema(const std::vector<std::pair<TokenId, float>>*, const FieldRules
 
 Json type_schema(const JsonArrayText*, const FieldRules&) {
   return Json{{"type", "array"}, {"items", {{"type", "object"}}}};
+}
+
+Json type_schema(const JsonObjectText*, const FieldRules&) {
+  return Json{{"type", "object"}};
 }
 
 Json object_schema(const std::vector<FieldFacts>& fields) {

@@ -54,6 +54,11 @@ struct JsonArrayText {
   std::string text;
 };
 Result<void> read_value(const Json& value, const std::string& path, const FieldRules& rules, JsonArrayText& out);
+/// An object, kept as JSON text (variables for the chat template).
+struct JsonObjectText {
+  std::string text;
+};
+Result<void> read_value(const Json& value, const std::string& path, const FieldRules& rules, JsonObjectText& out);
 
 /// The schema of a type, without its description. The pointer only selects the overload.
 Json type_schema(const std::string*, const FieldRules& rules);
@@ -66,6 +71,7 @@ Json type_schema(const std::vector<TokenId>*, const FieldRules& rules);
 Json type_schema(const std::vector<ChatMessage>*, const FieldRules& rules);
 Json type_schema(const std::vector<std::pair<TokenId, float>>*, const FieldRules& rules);
 Json type_schema(const JsonArrayText*, const FieldRules& rules);
+Json type_schema(const JsonObjectText*, const FieldRules& rules);
 
 /// What is known of one field once its type is forgotten.
 struct FieldFacts {

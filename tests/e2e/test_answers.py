@@ -44,6 +44,26 @@ class Answers(unittest.TestCase):
 
 
 @needs_model
+class Template(unittest.TestCase):
+    TOOL = {"type": "function", "function": {"name": "get_weather", "description": "Weather of a city", "parameters": {
+        "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}
+
+    def test_what_the_template_cannot_use_is_named_and_the_answer_still_comes(self):
+        with Conversation(with_model("mcp")) as c:
+            c.initialize()
+            _, said = c.tool("generate_text", {"prompt": "Hi", "max_tokens": 4, "temperature": 0, "tools": [self.TOOL],
+                                            "enable_thinking": False, "chat_template_kwargs": {"effort": "low"}})
+            result = said["result"]["structuredContent"]
+            # The default model's template knows neither.
+            self.assertEqual(result["ignored"], ["tools", "enable_thinking", "effort"])
+            self.assertEqual(result["finish_reason"], "length")
+            _, said = c.tool("generate_text", {"prompt": "Hi", "max_tokens": 4, "temperature": 0})
+            plain = said["result"]["structuredContent"]
+            self.assertNotIn("ignored", plain)
+            self.assertEqual(plain["text"], result["text"])
+
+
+@needs_model
 @needs_shared("smollm2-135m/golden.jsonl")
 class Goldens(unittest.TestCase):
     """Greedy tokens of the float32 reference: equal up to the first step whose margin rounding may cross."""

@@ -104,6 +104,30 @@ class Defaults(unittest.TestCase):
             self.assertEqual(replies[2]["result"]["finish_reason"], "stop")
             self.assertEqual(replies[2]["result"]["text"], "")
 
+    @needs_shared(LLAMA)
+    def test_tools_and_the_thinking_switch_reach_the_folders_template(self):
+        template = ("{% for t in tools or [] %}{{ t.function.name }} {% endfor %}{{ messages[0].content }}"
+                    "{% if enable_thinking is defined %}{{ 'think about it' if enable_thinking else 'no' }}{% endif %}")
+        tools = [{"type": "function", "function": {"name": "weather"}}]
+
+        def tokens(replies, number):
+            result = replies[number]["result"]
+            self.assertNotIn("ignored", result)
+            return result["usage"]["prompt_tokens"] if "usage" in result else result["tokens"]
+
+        with tempfile.TemporaryDirectory() as root:
+            folder = HostileFolders.folder(self, root, {"chat_template.jinja": template.encode()})
+            lines, number = [], 0
+            for method, ask in (("generate_text", {"prompt": "ab", "max_tokens": 1}), ("count_tokens", {"messages": [{"role": "user", "content": "ab"}]})):
+                for more in ({}, {"tools": tools}, {"enable_thinking": True}, {"tools": tools, "enable_thinking": False}):
+                    number += 1
+                    lines.append(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": {**ask, **more}}))
+            done = kvasir("rpc", "--model", folder, "--private", stdin="\n".join(lines).encode() + b"\n")
+            replies = {r["id"]: r for r in map(json.loads, done.stdout.splitlines()) if "id" in r}
+            generated, counted = [tokens(replies, i) for i in (1, 2, 3, 4)], [tokens(replies, i) for i in (5, 6, 7, 8)]
+            self.assertEqual(generated, counted)
+            self.assertEqual(len(set(generated)), 4, generated)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -154,6 +154,51 @@ TEST_CASE("a long wrong value is cut between code points in the message") {
   CHECK_THAT(text, Catch::EndsWith("ø..."));
 }
 
+TEST_CASE("what is for the chat template arrives as it was given") {
+  const auto command = generate(R"({"prompt":"hi","enable_thinking":false,"chat_template_kwargs":{"reasoning_effort":"low"},
+    "tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}]})");
+  REQUIRE(command);
+  CHECK(command->prompt.enable_thinking == false);
+  CHECK(json(command->prompt.template_extra_json) == json(R"({"reasoning_effort":"low"})"));
+  CHECK(json(command->prompt.tools_json)[0]["function"]["name"] == "f");
+  CHECK_FALSE(generate(R"({"prompt":"hi"})")->prompt.enable_thinking);
+  CHECK(refused(R"("tools":{})"));
+  CHECK(message(R"({"prompt":"hi","tools":["f"]})") == "tools[0] must be an object, got \"f\"");
+  CHECK(refused(R"("enable_thinking":"no")"));
+  CHECK(refused(R"("chat_template_kwargs":[])"));
+  for (const char* given : {R"("tools":[])", R"("enable_thinking":true)", R"("chat_template_kwargs":{})"}) {
+    CHECK_THAT(message(std::string(R"({"prompt":"a","raw":true,)") + given + "}"), Catch::Contains("chat template"));
+    CHECK_THAT(message(std::string(R"({"tokens":[1],)") + given + "}"), Catch::Contains("chat template"));
+    auto in_session = generate_fields().parse(json(std::string(R"({"session_id":"s_1",)") + given + "}"));
+    REQUIRE(in_session);
+    const auto request = to_request(std::move(*in_session));
+    REQUIRE_FALSE(request);
+    CHECK_THAT(request.error().message, Catch::Contains("prompt or messages"));
+  }
+}
+
+TEST_CASE("messages may carry calls to tools and their results") {
+  const auto command = generate(R"({"messages":[{"role":"user","content":"u"},
+    {"role":"assistant","content":null,"tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},
+    {"role":"assistant","tool_calls":[{"name":"g","arguments":"no json"}]},
+    {"role":"tool","content":"r","tool_call_id":"1"}]})");
+  REQUIRE(command);
+  const auto& messages = command->prompt.messages;
+  REQUIRE(messages.size() == 4);
+  CHECK(messages[0].json.empty());
+  CHECK(messages[1].content.empty());
+  CHECK(json(messages[1].json)["tool_calls"][0]["function"]["arguments"] == json(R"({"a":1})"));
+  CHECK(json(messages[1].json)["content"].is_null());
+  CHECK(json(messages[2].json)["tool_calls"][0]["arguments"] == "no json");
+  CHECK(messages[3].role == "tool");
+  CHECK(messages[3].content == "r");
+  CHECK(json(messages[3].json)["tool_call_id"] == "1");
+  CHECK_THAT(message(R"({"messages":[{"role":"assistant","content":null}]})"), Catch::Contains("messages[0].content"));
+  CHECK_THAT(message(R"({"messages":[{"role":"assistant","tool_calls":{}}]})"), Catch::Contains("messages[0].tool_calls must be"));
+  CHECK_THAT(message(R"({"messages":[{"role":"assistant","tool_calls":[1]}]})"), Catch::Contains("messages[0].tool_calls[0]"));
+  CHECK_THAT(message(R"({"messages":[{"role":"tool","content":"r","tool_call_id":1}]})"), Catch::Contains("messages[0].tool_call_id"));
+}
+
 TEST_CASE("exactly one of prompt, messages and tokens is given") {
   CHECK(message("{}") != "accepted");
   CHECK(message(R"({"prompt":"a","messages":[{"role":"user","content":"b"}]})") != "accepted");

@@ -91,6 +91,25 @@ TEST_CASE("without a prompt the last answer goes on") {
   CHECK(f.result("get_session", {{"session_id", id}})["turns"] == 3);
 }
 
+TEST_CASE("tools and calls go through a session's turns") {
+  SessionFixture f;
+  const std::string id = f.create();
+  const Json tools = Json::array({{{"type", "function"}, {"function", {{"name", "f"}}}}});
+  const Json call{{"role", "assistant"}, {"tool_calls", {{{"function", {{"name", "f"}, {"arguments", Json::object()}}}}}}};
+  const Json messages = Json::array({{{"role", "user"}, {"content", "hi"}}, call, {{"role", "tool"}, {"content", "7"}}});
+  f.result("generate_text", {{"session_id", id}, {"messages", messages}, {"tools", tools}, {"enable_thinking", true}, {"max_tokens", 2}});
+  const auto& first = std::get<Generate>(f.engine->commands.back().body).prompt;
+  CHECK(Json::parse(first.tools_json) == tools);
+  CHECK(first.enable_thinking == true);
+  f.say(id, "more");
+  const auto& second = std::get<Generate>(f.engine->commands.back().body).prompt;
+  CHECK(second.tools_json.empty());
+  CHECK_FALSE(second.enable_thinking);
+  REQUIRE(second.messages.size() == 5);
+  CHECK(Json::parse(second.messages[1].json) == call);
+  CHECK(second.messages[2].role == "tool");
+}
+
 TEST_CASE("fork, checkpoint, rewind and restore") {
   SessionFixture f;
   const auto id = f.create();
