@@ -45,7 +45,7 @@ Json engine_json(const EngineKey& key) {
   return {{"model", key.model},     {"context", key.context},
           {"threads", key.threads}, {"backend", key.backend},
           {"kv_type", kv},          {"exact_activations", key.activations == Activations::kF32},
-          {"quantize", quantize}};
+          {"quantize", quantize},   {"prompt_lookup", key.prompt_lookup}};
 }
 
 Result<EngineKey> read_engine(const Json& from) {
@@ -66,6 +66,7 @@ Result<EngineKey> read_engine(const Json& from) {
   for (const auto& [name, how] : kQuantizations)
     if (quantize == name) key.quantize = how, known = true;
   if (!known) return bad("quantize");
+  key.prompt_lookup = KVASIR_TRY(switch_of(from, "prompt_lookup"));
   return key;
 }
 

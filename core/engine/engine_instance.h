@@ -19,6 +19,7 @@
 #include "core/engine/engine_metrics.h"
 #include "core/engine/generation.h"
 #include "core/engine/model_runner.h"
+#include "core/engine/prompt_lookup.h"
 #include "core/engine/side_worker.h"
 
 namespace kvasir {
@@ -70,6 +71,8 @@ class EngineInstance {
     std::unique_ptr<Scoring> scoring;
     uint32_t prompt_tokens = 0, cached_tokens = 0, loaded_tokens = 0;
     std::string cache_note;
+    PromptLookup lookup;
+    uint64_t guessed_tokens = 0, accepted_tokens = 0;
     std::optional<Progress> reported;
     TimePoint reported_at;
   };
@@ -120,7 +123,9 @@ class EngineInstance {
   StepBudget budget() const;
   ChainHash cache_root(const std::string& salt) const;
   void deliver(const StepPlan& plan);
-  void deliver_token(Requests::iterator request, std::span<float> logits, TimePoint now);
+  void deliver_tokens(Requests::iterator request, const PlannedRows& part, uint32_t first_row, TimePoint now);
+  bool deliver_token(Requests::iterator request, std::span<float> logits, TimePoint now);
+  void guess(uint64_t serial, Request& request);
   void complete(Requests::iterator request);
   void on_backend_error(const StepPlan& plan, const Error& error);
   void count_step(const StepPlan& plan, Milliseconds took);
@@ -168,6 +173,7 @@ class EngineInstance {
   std::string cache_identity_;
   std::vector<std::byte> block_;  // one page of every group, on its way
   double ms_per_row_ = 0;
+  GuessPolicy guess_policy_;
   bool stalled_ = false;  // there is work, but the last plan was empty
   TimePoint last_active_;
   TimePoint progress_checked_;

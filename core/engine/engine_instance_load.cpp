@@ -143,6 +143,7 @@ Result<void> EngineInstance::set_up(std::shared_ptr<LoadedModel> loaded) {
   block_.assign(runner_->block_bytes(), {});
   context_ = plan.context;
   ms_per_row_ = 0;
+  guess_policy_ = GuessPolicy(limits_.max_guesses);
   cache_identity_ = cache_identity(key_, model.description(), loaded->backend->info());
   model_ = loaded;
   {

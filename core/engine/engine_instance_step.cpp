@@ -118,6 +118,8 @@ void EngineInstance::count_step(const StepPlan& plan, Milliseconds took) {
     const double per_row = took.count() / plan.rows;
     ms_per_row_ = ms_per_row_ <= 0 ? per_row : ms_per_row_ + kWeight * (per_row - ms_per_row_);
   }
+  const PlannedRows& first = plan.parts.front();
+  if (plan.parts.size() == 1 && first.count == first.guesses + 1) guess_policy_.measured(first.count, took.count());
   counters_.steps.fetch_add(1, std::memory_order_relaxed);
   counters_.rows.fetch_add(plan.rows, std::memory_order_relaxed);
   counters_.sequences.fetch_add(plan.parts.size(), std::memory_order_relaxed);
@@ -140,7 +142,7 @@ void EngineInstance::deliver(const StepPlan& plan) {
         request->second.scoring->accept(part.first + part.logits_from + i, runner_->logits(first_row + i));
       }
     } else if (part.logit_rows() > 0) {
-      deliver_token(request, runner_->logits(first_row), now);
+      deliver_tokens(request, part, first_row, now);
       continue;
     }
     if (scheduler_->phase(part.id) == SeqPhase::kComplete) complete(request);
@@ -148,19 +150,51 @@ void EngineInstance::deliver(const StepPlan& plan) {
   counters_.running = scheduler_->running();
 }
 
-void EngineInstance::deliver_token(Requests::iterator request, std::span<float> logits, TimePoint now) {
+/// One row of logits, and one more for each guess that turned out to be the token.
+void EngineInstance::deliver_tokens(Requests::iterator request, const PlannedRows& part, uint32_t first_row, TimePoint now) {
+  const uint64_t serial = request->first;
+  Request& r = request->second;
+  r.guessed_tokens += part.guesses;
+  counters_.guessed_tokens.fetch_add(part.guesses, std::memory_order_relaxed);
+  for (uint32_t row = first_row;; ++row) {
+    if (!deliver_token(request, runner_->logits(row), now)) return;
+    if (!scheduler_->take_guess(serial)) break;
+    ++r.accepted_tokens;
+    counters_.accepted_tokens.fetch_add(1, std::memory_order_relaxed);
+  }
+  guess(serial, r);
+}
+
+/// Guesses pay where memory is waited for: one sequence alone. The rows of others would be delayed by them.
+void EngineInstance::guess(uint64_t serial, Request& request) {
+  if (!key_.prompt_lookup || scheduler_->running() + scheduler_->waiting() > 1) return;
+  const auto guesses = request.lookup.guess(scheduler_->tokens(serial), limits_.max_guesses);
+  const uint32_t worth = guess_policy_.worth(request.lookup.right_share());
+  scheduler_->guess(serial, guesses.first(std::min<size_t>(worth, guesses.size())));
+}
+
+/// True: the sequence goes on.
+bool EngineInstance::deliver_token(Requests::iterator request, std::span<float> logits, TimePoint now) {
   const uint64_t serial = request->first;
   Request& r = request->second;
   auto accepted = r.generation->accept(logits, scheduler_->tokens(serial));
-  if (!accepted) return fail(request, accepted.error().code, accepted.error().message);
+  if (!accepted) {
+    fail(request, accepted.error().code, accepted.error().message);
+    return false;
+  }
+  r.lookup.learn(accepted->token);
   if (!r.times.first_token) r.times.first_token = now;
   r.times.last_token = now;
   counters_.completion_tokens.fetch_add(1, std::memory_order_relaxed);
   if (!accepted->delta.empty()) {
     host_.post(TextDelta{.id = r.id, .text = std::move(accepted->delta), .tokens_so_far = r.generation->completion_tokens()});
   }
-  if (accepted->finish) return finish(request, *accepted->finish);
+  if (accepted->finish) {
+    finish(request, *accepted->finish);
+    return false;
+  }
   scheduler_->append(serial, accepted->token);
+  return true;
 }
 
 void EngineInstance::complete(Requests::iterator request) {

@@ -6,7 +6,9 @@
 
 namespace kvasir {
 
-template <class A> void fields(A& a, EngineKey& m) { a(m.model, m.context, m.threads, m.backend, m.kv_type, m.activations, m.quantize); }
+template <class A> void fields(A& a, EngineKey& m) {
+  a(m.model, m.context, m.threads, m.backend, m.kv_type, m.activations, m.quantize, m.prompt_lookup);
+}
 template <class A> void fields(A& a, ChatMessage& m) { a(m.role, m.content, m.json); }
 template <class A> void fields(A& a, Prompt& m) {
   a(m.kind, m.messages, m.tools_json, m.template_extra_json, m.text, m.tokens, m.in_session, m.history_tokens, m.history_text,
@@ -35,7 +37,8 @@ template <class A> void fields(A& a, Progress& m) { a(m.id, m.phase, m.done, m.t
 template <class A> void fields(A& a, TextDelta& m) { a(m.id, m.text, m.tokens_so_far); }
 template <class A> void fields(A& a, Usage& m) { a(m.prompt_tokens, m.cached_tokens, m.completion_tokens, m.reasoning_tokens); }
 template <class A> void fields(A& a, Timings& m) {
-  a(m.queue_ms, m.load_ms, m.prefill_ms, m.ttft_ms, m.decode_ms, m.prefill_tok_s, m.decode_tok_s);
+  a(m.queue_ms, m.load_ms, m.prefill_ms, m.ttft_ms, m.decode_ms, m.prefill_tok_s, m.decode_tok_s, m.guessed_tokens,
+    m.accepted_tokens);
 }
 template <class A> void fields(A& a, LogprobEntry& m) { a(m.token, m.text, m.logprob, m.top); }
 template <class A> void fields(A& a, SamplingParams& m) {

@@ -28,6 +28,7 @@ struct EngineKey {
   KvType kv_type = KvType::kF16;
   Activations activations = Activations::kAuto;
   QuantizeOnLoad quantize = QuantizeOnLoad::kNone;
+  bool prompt_lookup = true;  ///< guesses tokens where that pays; the answers are the same
   bool operator==(const EngineKey&) const = default;
 };
 
@@ -148,6 +149,7 @@ struct Usage {
 };
 struct Timings {
   double queue_ms = 0, load_ms = 0, prefill_ms = 0, ttft_ms = 0, decode_ms = 0, prefill_tok_s = 0, decode_tok_s = 0;
+  uint64_t guessed_tokens = 0, accepted_tokens = 0;  ///< by prompt lookup: rows spent, rows that were right
 };
 struct LogprobEntry {
   TokenId token = 0;

@@ -37,8 +37,10 @@ void ModelRunner::lay_out(const StepPlan& plan, const Scheduler& scheduler) {
     rows.pages = table.pages;
     rows.state_slot = table.state_slot;
     const std::span<const TokenId> all = scheduler.tokens(part.id);
-    const auto mine = all.subspan(part.first, part.count);
+    const auto mine = all.subspan(part.first, part.count - part.guesses);
     tokens_.insert(tokens_.end(), mine.begin(), mine.end());
+    const auto guesses = scheduler.guesses(part.id).first(part.guesses);
+    tokens_.insert(tokens_.end(), guesses.begin(), guesses.end());
     for (uint32_t row = part.logits_from; row < part.count; ++row) logit_rows_.push_back(first_row + row);
   }
 }

@@ -122,13 +122,23 @@ void Scheduler::share_prefills(Shares& shares) {
   }
 }
 
-void Scheduler::take_rows(SeqId id, Sequence& sequence, uint32_t count, StepPlan& plan) {
+/// Guesses ride along with a decode row where rows are left and pages were promised.
+uint32_t Scheduler::affordable_guesses(const Sequence& sequence, uint32_t rows_left) const {
+  if (sequence.left() != 1 || !sequence.generates || kv_.config().state_slots > 0) return 0;
+  const size_t room = sequence.max_tokens - std::min<size_t>(sequence.max_tokens, sequence.tokens.size());
+  return static_cast<uint32_t>(std::min({sequence.guesses.size(), room, size_t{rows_left}}));
+}
+
+void Scheduler::take_rows(SeqId id, Sequence& sequence, uint32_t count, uint32_t guesses, StepPlan& plan) {
   PlannedRows part{.id = id, .first = sequence.table.length, .count = count};
   const uint32_t logits_from =
       sequence.generates ? static_cast<uint32_t>(sequence.tokens.size()) - 1 : sequence.logits_from;
   part.logits_from = std::min(count, logits_from - std::min(logits_from, part.first));
-  kv_.extend(sequence.table, count, plan.copies);
-  plan.rows += count;
+  sequence.guesses.resize(guesses);
+  part.guesses = guesses;
+  part.count += guesses;
+  kv_.extend(sequence.table, part.count, plan.copies);
+  plan.rows += part.count;
   plan.logit_rows += part.logit_rows();
   plan.parts.push_back(part);
 }
@@ -160,7 +170,10 @@ StepPlan Scheduler::plan(const StepBudget& budget, TimePoint now, const std::fun
   share_decodes(shares);
   share_prefills(shares);
   for (size_t i = 0; i < shares.given.size(); ++i) {
-    if (shares.given[i] > 0) take_rows(running_[i], *shares.sequences[i], shares.given[i], plan);
+    if (shares.given[i] == 0) continue;
+    const uint32_t guesses = affordable_guesses(*shares.sequences[i], shares.rows);
+    shares.rows -= guesses;
+    take_rows(running_[i], *shares.sequences[i], shares.given[i], guesses, plan);
   }
   return plan;
 }
@@ -169,11 +182,26 @@ void Scheduler::apply(const StepPlan& plan) {
   for (const PlannedRows& part : plan.parts) {
     const auto found = sequences_.find(part.id);
     if (found == sequences_.end() || !found->second.table.open) continue;
-    kv_.commit(found->second.table, part.count, found->second.tokens);
+    kv_.commit(found->second.table, part.count - part.guesses, found->second.tokens);
   }
 }
 
+void Scheduler::guess(SeqId id, std::span<const TokenId> tokens) {
+  sequences_.at(id).guesses.assign(tokens.begin(), tokens.end());
+}
+
 void Scheduler::append(SeqId id, TokenId token) { sequences_.at(id).tokens.push_back(token); }
+
+bool Scheduler::take_guess(SeqId id) {
+  Sequence& sequence = sequences_.at(id);
+  if (sequence.guesses.empty() || sequence.guesses.front() != sequence.tokens.back()) {
+    sequence.guesses.clear();
+    return false;
+  }
+  sequence.guesses.erase(sequence.guesses.begin());
+  kv_.commit(sequence.table, 1, sequence.tokens);
+  return true;
+}
 
 void Scheduler::remove(SeqId id) {
   const auto found = sequences_.find(id);

@@ -43,6 +43,7 @@ struct PlannedRows {
   uint32_t first = 0;         ///< index of the first token
   uint32_t count = 0;
   uint32_t logits_from = 0;   ///< first of these rows that wants logits; == count: none
+  uint32_t guesses = 0;       ///< of these rows, the last ones: guessed tokens
   uint32_t logit_rows() const noexcept { return count - logits_from; }
 };
 
@@ -78,10 +79,16 @@ class Scheduler {
   /// The next page of this sequence's tokens is not computed but filled by `fill`, which gets one page per group and
   /// says whether it did. Never the last token's page. False: nothing changed.
   bool restore_page(SeqId id, const std::function<bool(const std::vector<PageId>&)>& fill);
-  /// The plan's rows were computed. Sequences that left meanwhile are skipped.
+  /// Tokens that may follow, to be computed with the next decode row of this sequence where budget and reservation
+  /// allow. Requires awaits_token(id) == false.
+  void guess(SeqId id, std::span<const TokenId> tokens);
+  /// The plan's rows were computed, guesses apart. Sequences that left meanwhile are skipped.
   void apply(const StepPlan& plan);
   /// The token sampled from the last row. Requires phase(id) == kDecode and nothing left to compute.
   void append(SeqId id, TokenId token);
+  /// Whether the appended token is the next guess, and its row thereby computed: the sequence awaits another token, from
+  /// the next row of logits. If not, what was guessed behind it is void.
+  bool take_guess(SeqId id);
   /// Ends a sequence in any state and frees its pages; unknown ids are ignored.
   void remove(SeqId id);
   void pause(SeqId id);
@@ -90,6 +97,7 @@ class Scheduler {
   bool contains(SeqId id) const { return sequences_.contains(id); }
   SeqPhase phase(SeqId id) const;
   const std::vector<TokenId>& tokens(SeqId id) const { return sequences_.at(id).tokens; }
+  std::span<const TokenId> guesses(SeqId id) const { return sequences_.at(id).guesses; }
   const PageTable& pages(SeqId id) const { return sequences_.at(id).table; }
   /// Tokens of the request that were found in the prefix index at its first admission.
   uint32_t reused_tokens(SeqId id) const { return sequences_.at(id).reused; }
@@ -117,6 +125,7 @@ class Scheduler {
     uint32_t reused = 0;
     std::optional<TimePoint> deadline;
     PageTable table;
+    std::vector<TokenId> guesses;  // behind the last token; only those of the last plan remain
     uint32_t left() const noexcept { return static_cast<uint32_t>(tokens.size()) - table.length; }
   };
 
@@ -125,7 +134,8 @@ class Scheduler {
   bool preempt_one();
   void share_decodes(Shares& shares);
   void share_prefills(Shares& shares);
-  void take_rows(SeqId id, Sequence& sequence, uint32_t count, StepPlan& plan);
+  uint32_t affordable_guesses(const Sequence& sequence, uint32_t rows_left) const;
+  void take_rows(SeqId id, Sequence& sequence, uint32_t count, uint32_t guesses, StepPlan& plan);
 
   SchedulerLimits limits_;
   KvPages kv_;

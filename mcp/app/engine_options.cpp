@@ -1,5 +1,6 @@
 #include "mcp/app/engine_options.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "mcp/app/model_choice.h"
@@ -19,6 +20,8 @@ const OptionSpec kActivations{"activations", OptionKind::kText, "TYPE", "auto",
                               "auto (8 bits for integer weights) or f32 (exact, slow)"};
 const OptionSpec kQuantize{"quantize", OptionKind::kText, "TYPE", "",
                            "quantize float weights while loading: q8_0 or q4_0 (default: keep the file's types)"};
+const OptionSpec kSpeculate{"speculate", OptionKind::kText, "WHEN", "auto",
+                            "guess tokens from the text so far: auto (where it is faster; same answers) or off"};
 const OptionSpec kJson{"json", OptionKind::kSwitch, "", "", "one JSON object on stdout"};
 
 namespace {
@@ -30,6 +33,11 @@ std::vector<const OptionSpec*> engine_options(std::vector<const OptionSpec*> mor
   std::vector<const OptionSpec*> all{&kModel, &kContext, &kThreads, &kBackend, &kKvType, &kActivations, &kQuantize};
   all.insert(all.end(), more.begin(), more.end());
   return all;
+}
+
+std::vector<const OptionSpec*> serving_options(std::vector<const OptionSpec*> more) {
+  more.insert(more.begin(), &kSpeculate);
+  return engine_options(std::move(more));
 }
 
 Result<EngineKey> engine_key(const Options& options) {
@@ -56,6 +64,12 @@ Result<EngineKey> engine_key(const Options& options) {
   }
   key.activations = activations == "f32" ? Activations::kF32 : Activations::kAuto;
   key.quantize = KVASIR_TRY(quantize_option(options));
+  if (std::ranges::count(options.specs(), &kSpeculate) == 0) return key;
+  const std::string speculate = options.text("speculate");
+  if (speculate != "auto" && speculate != "off") {
+    return Failure{Code::kInvalidArgument, "--speculate: '" + speculate + "' is neither auto nor off"};
+  }
+  key.prompt_lookup = speculate == "auto";
   return key;
 }
 

@@ -13,6 +13,8 @@ extern const OptionSpec kModel, kContext, kThreads, kBackend, kKvType, kActivati
 
 /// kModel, kContext, kThreads, kBackend, kKvType, kActivations, kQuantize and then `more`.
 std::vector<const OptionSpec*> engine_options(std::vector<const OptionSpec*> more);
+/// The same for commands that generate.
+std::vector<const OptionSpec*> serving_options(std::vector<const OptionSpec*> more);
 
 /// `model` is as the user gave it, not resolved. Errors: kInvalidArgument with what is allowed.
 Result<EngineKey> engine_key(const Options& options);

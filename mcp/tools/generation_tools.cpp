@@ -126,7 +126,8 @@ Json top_json(const std::vector<std::pair<TokenId, float>>& top) {
 Json timings_json(const Timings& t) {
   return Json{{"queue_ms", t.queue_ms},        {"load_ms", t.load_ms},     {"prefill_ms", t.prefill_ms},
               {"ttft_ms", t.ttft_ms},          {"decode_ms", t.decode_ms}, {"prefill_tok_s", t.prefill_tok_s},
-              {"decode_tok_s", t.decode_tok_s}};
+              {"decode_tok_s", t.decode_tok_s}, {"guessed_tokens", t.guessed_tokens},
+              {"accepted_tokens", t.accepted_tokens}};
 }
 
 std::string hex(uint64_t value) {

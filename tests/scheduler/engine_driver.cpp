@@ -36,17 +36,27 @@ uint32_t EngineDriver::step(const StepBudget& budget, TimePoint now) {
     const uint32_t first = row;
     row += part.logit_rows();
     if (!scheduler_->awaits_token(part.id)) continue;
-    const auto logits = runner_->logits(first);
-    const auto token = static_cast<TokenId>(std::ranges::max_element(logits) - logits.begin());
-    output[part.id].push_back(token);
-    if (output[part.id].size() == wanted_[part.id]) {
-      finished.insert(part.id);
-      scheduler_->remove(part.id);
-    } else {
-      scheduler_->append(part.id, token);
+    uint32_t at = first;
+    bool goes_on = take_token(part.id, runner_->logits(at));
+    while (goes_on && scheduler_->take_guess(part.id)) {
+      ++accepted;
+      goes_on = take_token(part.id, runner_->logits(++at));
     }
+    if (goes_on && guesser) scheduler_->guess(part.id, guesser(part.id, output[part.id]));
   }
   return plan.rows;
+}
+
+bool EngineDriver::take_token(SeqId id, std::span<const float> logits) {
+  const auto token = static_cast<TokenId>(std::ranges::max_element(logits) - logits.begin());
+  output[id].push_back(token);
+  if (output[id].size() == wanted_[id]) {
+    finished.insert(id);
+    scheduler_->remove(id);
+    return false;
+  }
+  scheduler_->append(id, token);
+  return true;
 }
 
 }  // namespace kvasir::test

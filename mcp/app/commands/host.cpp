@@ -62,7 +62,7 @@ Result<void> run(Context& context) {
 Command host_command() {
   return {
       {"host", "the process that kvasir mcp and kvasir rpc share; they start it themselves",
-       engine_options({&kIdle, &kStop, &kStatus}), "", false, false, "  kvasir host --status\n  kvasir host --stop"},
+       serving_options({&kIdle, &kStop, &kStatus}), "", false, false, "  kvasir host --status\n  kvasir host --stop"},
       run};
 }
 

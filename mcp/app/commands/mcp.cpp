@@ -14,7 +14,7 @@ Result<void> run(Context& context) {
 }  // namespace
 
 Command mcp_command() {
-  return {{"mcp", "MCP server on stdin and stdout", engine_options({&kPreload, &kPrivate, &kNoStore}), "", false, false,
+  return {{"mcp", "MCP server on stdin and stdout", serving_options({&kPreload, &kPrivate, &kNoStore}), "", false, false,
            "  kvasir mcp\n  kvasir mcp --model ~/models/qwen.gguf --preload\n  kvasir install --client claude-desktop  "
            " (plug it in)"},
           run};

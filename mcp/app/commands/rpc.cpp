@@ -14,7 +14,7 @@ Result<void> run(Context& context) {
 }  // namespace
 
 Command rpc_command() {
-  return {{"rpc", "plain JSON-RPC 2.0 on stdin and stdout", engine_options({&kPreload, &kPrivate, &kNoStore}), "",
+  return {{"rpc", "plain JSON-RPC 2.0 on stdin and stdout", serving_options({&kPreload, &kPrivate, &kNoStore}), "",
            false, false,
            "  echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"count_tokens\",\"params\":[\"Hello\"]}' | kvasir rpc"},
           run};

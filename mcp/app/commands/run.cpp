@@ -95,7 +95,7 @@ Result<void> run(Context& context) {
 Command run_command() {
   return {
       {"run", "answer one prompt",
-       engine_options({&kSystem, &kMaxTokens, &kTemperature, &kTopK, &kTopP, &kMinP, &kRepeat, &kFrequency, &kPresence,
+       serving_options({&kSystem, &kMaxTokens, &kTemperature, &kTopK, &kTopP, &kMinP, &kRepeat, &kFrequency, &kPresence,
                        &kSeed, &kStop, &kMaxTime, &kRaw, &kIgnoreEos, &kLogprobs, &kReturnTokens, &kJson}),
        "PROMPT", false, true,
        "  kvasir run \"Name three primary colours.\"\n  git diff | kvasir run \"Summarise this change:\"\n"

@@ -76,7 +76,7 @@ Result<void> run(Context& context) {
 
 Command serve_command() {
   return {{"serve", "HTTP and WebSocket server: /mcp /ws /rpc /health /metrics",
-           engine_options({&kHost, &kPort, &kReadyFile, &kToken, &kAllowOrigin, &kAllowHost, &kPreload, &kNoStore}), "",
+           serving_options({&kHost, &kPort, &kReadyFile, &kToken, &kAllowOrigin, &kAllowHost, &kPreload, &kNoStore}), "",
            false, false,
            "  kvasir serve\n  kvasir serve --port 0 --ready-file /tmp/kvasir.url\n  KVASIR_TOKEN=... kvasir serve "
            "--host 0.0.0.0 --allow-host my.name"},
