@@ -1,39 +1,21 @@
 #include "backends/registry.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <filesystem>
 #include <string>
+
+#include "backends/plugin_loader.h"
 
 namespace kvasir {
 namespace {
 
 constexpr const char* kCudaPlugin = "libkvasir_cuda.so";
 
-/// The only two places a plugin may come from; never the working directory.
-std::vector<std::filesystem::path> plugin_folders() {
-  std::vector<std::filesystem::path> folders;
-  if (const char* dir = std::getenv("KVASIR_BACKEND_DIR"); dir != nullptr && *dir != '\0') folders.emplace_back(dir);
-  std::error_code ec;
-  const auto exe = std::filesystem::read_symlink("/proc/self/exe", ec);
-  if (!ec) folders.push_back((exe.parent_path() / "../lib/kvasir").lexically_normal());
-  return folders;
-}
-
 Probe probe_cuda() {
+  const auto plugin = load_plugin(kCudaPlugin, plugin_folders());
+  if (plugin) return (*plugin)->probe();
   Probe probe;
   probe.name = "cuda";
-  std::string looked;
-  for (const auto& folder : plugin_folders()) {
-    std::error_code ec;
-    const auto path = folder / kCudaPlugin;
-    if (std::filesystem::exists(path, ec)) {
-      probe.reason = "plugin " + path.string() + " found, but this build has no plugin loader yet";
-      return probe;
-    }
-    looked += (looked.empty() ? "" : ", ") + folder.string();
-  }
-  probe.reason = std::string("plugin not installed: ") + kCudaPlugin + " is not in " + looked;
+  probe.reason = plugin.error().message;
   return probe;
 }
 
@@ -89,7 +71,8 @@ Result<std::unique_ptr<Backend>> BackendRegistry::open(std::string_view name, co
   const Probe probe = KVASIR_TRY(select(name));
   if (probe.name == "reference") return make_reference_backend(options);
   if (is_cpu(probe)) return make_cpu_backend(probe.name, options);
-  return Failure(Code::kInternal, "backend " + probe.name + " has no maker");
+  const BackendPlugin* plugin = KVASIR_TRY(load_plugin(kCudaPlugin, plugin_folders()));
+  return plugin->open(options);
 }
 
 }  // namespace kvasir

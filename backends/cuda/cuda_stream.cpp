@@ -7,7 +7,7 @@ namespace kvasir::cuda {
 
 CudaStream::CudaStream(Device& device, const StreamOptions& options)
     : device_(device), options_(options), arena_(device, options.arena_bytes), in_(device, options.mirror_bytes),
-      out_(device, options.mirror_bytes), graphs_(device, options.graphs) {}
+      out_(device, options.mirror_bytes), graphs_(device, options.graphs, options.overlap) {}
 
 void CudaStream::fail(Error error) noexcept {
   if (!error_) error_ = std::move(error);

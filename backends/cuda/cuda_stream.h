@@ -20,6 +20,7 @@ namespace kvasir::cuda {
 struct StreamOptions {
   Activations activations = Activations::kAuto;
   GraphRunner::Mode graphs = GraphRunner::Mode::kGraphs;
+  StepProgram::Overlap overlap = StepProgram::Overlap::kKernels;  ///< where the chip can
   uint64_t arena_bytes = uint64_t{32} << 20;   ///< first chunk of activation memory
   uint64_t mirror_bytes = uint64_t{1} << 20;   ///< first chunk of what goes in and out
 };
@@ -40,8 +41,9 @@ class CudaStream final : public Stream {
   void add_positions(Mat y, const Weight& table, uint32_t offset) noexcept override;
   void norm(Mat y, Mat x, const NormSpec& spec) noexcept override;
   void linear(std::span<const LinearSpec> parts, Mat x) noexcept override;
-  void gated(Mat y, Mat gate, Mat up, Activation act) noexcept override;
+  void norm_linear(std::span<const LinearSpec> parts, Mat x, const NormSpec& spec) noexcept override;
   void gated_linear(std::span<const LinearSpec> parts, Mat gate, Mat up, Activation act) noexcept override;
+  void gated(Mat y, Mat gate, Mat up, Activation act) noexcept override;
   void activate(Mat y, Mat x, Activation act) noexcept override;
   void add(Mat y, Mat x, float scale) noexcept override;
   void multiply(Mat y, Mat x) noexcept override;
@@ -67,6 +69,20 @@ class CudaStream final : public Stream {
   void unsupported(const char* op) noexcept override;
 
  private:
+  /// How the rows that enter a product are made: x, norm(x), or act(x) * up.
+  struct LinearSource {
+    RowSource kind = RowSource::kPlain;
+    Mat x;
+    const NormSpec* norm = nullptr;
+    Mat up;
+    Activation activation = Activation::kIdentity;
+  };
+  /// 8-bit rows in scratch memory, in groups of columns.
+  struct Quantised {
+    int8_t* q = nullptr;
+    float* scales = nullptr;
+    uint32_t group_columns = 0;
+  };
   struct Download {
     std::span<float> into;
     const uint8_t* from;
@@ -100,11 +116,18 @@ class CudaStream final : public Stream {
   bool pages_there(uint32_t group, uint32_t window) noexcept;
   bool kv_usable(uint32_t kv_layer) noexcept;
   KvLayerView kv_layer(uint32_t kv_layer) noexcept;
+  bool linear_fits(std::span<const LinearSpec> parts, Mat x) noexcept;
+  bool takes_quantised(const LinearSpec& part, uint32_t rows) const noexcept;
+  uint32_t gemv_columns(Stored type, uint32_t cols) const noexcept;
+  Quantised quantise(const LinearSource& source, uint32_t group_columns) noexcept;
+  void linear_from(std::span<const LinearSpec> parts, const LinearSource& source) noexcept;
   void linear_exact(const LinearSpec& part, Mat x) noexcept;
+  void gemv(const LinearSpec& part, uint32_t rows, const Quantised& x) noexcept;
   bool moe_usable(Mat y, Mat x, const MoeSpec& spec) noexcept;
   void expert_linear(const Weight& w, const Weight* bias, Mat y, Mat x, const uint32_t* ids, uint32_t items_per_x) noexcept;
   bool state_usable(uint32_t state_layer, uint64_t offset, uint64_t floats) noexcept;
 
+  static constexpr uint32_t kQuantisedRows = 16;  ///< up to so many rows weights are streamed, four rows at a time
   static constexpr uint32_t kMaxRows = 65535;  ///< a grid's second side
 
   Device& device_;

@@ -34,7 +34,7 @@ void GraphRunner::remember(uint64_t hash, std::span<const uint8_t> bytes) {
 
 Result<void> GraphRunner::capture(Entry& entry, const StepProgram& program) {
   KVASIR_TRY(device_.begin_capture());
-  auto enqueued = program.enqueue(device_);
+  auto enqueued = program.enqueue(device_, overlap_);
   auto graph = device_.end_capture();  // also after an error: the queue must leave its capture
   if (!enqueued) return enqueued;
   if (!graph) return Failure(std::move(graph).error());
@@ -47,14 +47,14 @@ Result<void> GraphRunner::run(const StepProgram& program) {
   ++clock_;
   if (mode_ == Mode::kEager || !off_because_.empty() || program.bytes().size() > kMaxProgramBytes) {
     ++counts_.eager;
-    return program.enqueue(device_);
+    return program.enqueue(device_, overlap_);
   }
   const uint64_t hash = hash_of(program.bytes());
   Entry* entry = find(hash, program.bytes());
   if (entry == nullptr) {
     remember(hash, program.bytes());
     ++counts_.eager;
-    return program.enqueue(device_);
+    return program.enqueue(device_, overlap_);
   }
   entry->last_use = clock_;
   if (entry->graph == nullptr) {
@@ -64,7 +64,7 @@ Result<void> GraphRunner::run(const StepProgram& program) {
       off_because_ = captured.error().message;
       entries_.clear();
       ++counts_.eager;
-      return program.enqueue(device_);
+      return program.enqueue(device_, overlap_);
     }
   }
   ++counts_.replayed;

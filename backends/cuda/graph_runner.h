@@ -18,7 +18,7 @@ struct GraphCounts {
 class GraphRunner {
  public:
   enum class Mode : uint8_t { kGraphs, kEager };
-  GraphRunner(Device& device, Mode mode) : device_(device), mode_(mode) {}
+  GraphRunner(Device& device, Mode mode, StepProgram::Overlap overlap) : device_(device), mode_(mode), overlap_(overlap) {}
 
   /// Enqueues the program; does not wait. Errors: those of the device.
   Result<void> run(const StepProgram& program);
@@ -41,6 +41,7 @@ class GraphRunner {
 
   Device& device_;
   Mode mode_;
+  StepProgram::Overlap overlap_;
   GraphCounts counts_;
   std::string off_because_;
   std::vector<Entry> entries_;

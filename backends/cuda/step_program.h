@@ -34,15 +34,17 @@ class StepProgram {
     launches_ += other.launches_;
   }
 
+  /// Whether a kernel may begin before the one before it has ended (it waits inside, having fetched weights).
+  enum class Overlap : uint8_t { kNone, kKernels };
   /// Sends everything to the device's queue (or into its capture).
-  Result<void> enqueue(Device& device) const {
+  Result<void> enqueue(Device& device, Overlap overlap) const {
     bool after_kernel = false;  // only edges from kernel to kernel may overlap
     for (size_t at = 0; at < bytes_.size();) {
       Header header;
       std::memcpy(&header, bytes_.data() + at, sizeof header);
       const uint8_t* args = bytes_.data() + at + sizeof header;
       if (header.kind == Kind::kLaunch) {
-        KVASIR_TRY(device.launch({header.kernel, header.grid, header.threads, header.shared_bytes, after_kernel, args}));
+        KVASIR_TRY(device.launch({header.kernel, header.grid, header.threads, header.shared_bytes, after_kernel && overlap == Overlap::kKernels, args}));
       } else {
         Copy copy;
         std::memcpy(&copy, args, sizeof copy);

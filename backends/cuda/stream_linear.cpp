@@ -1,16 +1,46 @@
-// Products with weights.
+// Products with weights: which kernel takes which, by type and number of rows.
+#include <algorithm>
+
 #include "backends/cuda/cuda_stream.h"
+#include "backends/cuda/kernels/gemv_shape.h"
 
 namespace kvasir::cuda {
 namespace {
 
 constexpr uint32_t kExactThreads = 128, kExactWarps = kExactThreads / 32, kExactColumns = 8;  // as linear_exact.cuh
+constexpr uint32_t kQuantiseThreads = 256;                                                   // as quantise.cuh
 
 LinearOutput output_of(const LinearSpec& part) {
   return {view_of(part.y), values_or_null(part.bias), part.scale, part.accumulate ? 1U : 0U};
 }
 
+uint32_t t16_index(Stored type) { return static_cast<uint32_t>(type) - static_cast<uint32_t>(Stored::kT16Q4_0); }
+
 }  // namespace
+
+bool CudaStream::linear_fits(std::span<const LinearSpec> parts, Mat x) noexcept {
+  if (!has_data(x)) return false;
+  for (const LinearSpec& part : parts) {
+    if (!require(part.weight != nullptr, "linear: no weight") || !has_data(part.y)) return false;
+    const CudaWeight& w = cuda_weight(*part.weight);
+    if (!require(!w.is_vector() && w.experts() == 1 && w.cols() == x.cols && w.rows() == part.y.cols && part.y.rows == x.rows, "linear: shapes differ")) return false;
+    if (!fits(part.bias, w.rows())) return false;
+  }
+  return true;
+}
+
+bool CudaStream::takes_quantised(const LinearSpec& part, uint32_t rows) const noexcept {
+  const CudaWeight& w = cuda_weight(*part.weight);
+  return options_.activations == Activations::kAuto && is_t16(w.view().type) && rows <= kQuantisedRows && gemv_columns(w.view().type, w.view().cols) > 0;
+}
+
+/// Columns that fit into shared memory together; 0: not even one.
+uint32_t CudaStream::gemv_columns(Stored type, uint32_t cols) const noexcept {
+  for (uint32_t columns = kGemvMaxColumns; columns > 0; --columns) {
+    if (gemv_shared_bytes(type, cols, columns) + 4096 <= device_.facts().shared_bytes) return columns;
+  }
+  return 0;
+}
 
 void CudaStream::linear_exact(const LinearSpec& part, Mat x) noexcept {
   const CudaWeight& w = cuda_weight(*part.weight);
@@ -21,23 +51,94 @@ void CudaStream::linear_exact(const LinearSpec& part, Mat x) noexcept {
   args.out = output_of(part);
 }
 
-void CudaStream::linear(std::span<const LinearSpec> parts, Mat x) noexcept {
-  if (!has_data(x)) return;
-  for (const LinearSpec& part : parts) {
-    if (!require(part.weight != nullptr, "linear: no weight") || !has_data(part.y)) return;
-    const CudaWeight& w = cuda_weight(*part.weight);
-    if (!require(!w.is_vector() && w.experts() == 1 && w.cols() == x.cols && w.rows() == part.y.cols && part.y.rows == x.rows, "linear: shapes differ")) return;
-    if (!fits(part.bias, w.rows())) return;
-    linear_exact(part, x);
+CudaStream::Quantised CudaStream::quantise(const LinearSource& source, uint32_t group_columns) noexcept {
+  const Mat x = source.x;
+  Quantised out{scratch<int8_t>(uint64_t{x.rows} * x.cols), scratch<float>(uint64_t{x.rows} * x.cols / 32 * 4), group_columns};
+  if (error_) return out;
+  auto& args = launch<QuantiseArgs>(KernelId::kQuantise, {1, x.rows, 1}, kQuantiseThreads);
+  args.x = view_of(x);
+  args.q = out.q;
+  args.scales = out.scales;
+  args.source = source.kind;
+  args.group_columns = group_columns;
+  if (source.kind == RowSource::kNorm) {
+    args.weight = values_or_null(source.norm->weight);
+    args.bias = values_or_null(source.norm->bias);
+    args.eps = source.norm->eps;
+    args.layer = source.norm->kind == NormKind::kLayer ? 1 : 0;
+  } else if (source.kind == RowSource::kGated) {
+    args.up = source.up.data;
+    args.up_stride = source.up.stride;
+    args.activation = static_cast<uint32_t>(source.activation);
   }
+  return out;
+}
+
+void CudaStream::gemv(const LinearSpec& part, uint32_t rows, const Quantised& x) noexcept {
+  const CudaWeight& w = cuda_weight(*part.weight);
+  const uint32_t cols = w.view().cols, tiles = ceil_div(w.rows(), kTileRows);
+  const uint32_t together = kGemvWarps / gemv_warps_per_tile(ceil_div(cols, 256));
+  const uint32_t blocks = std::min(device_.facts().multiprocessors, ceil_div(tiles, together));
+  const auto columns = [&](uint32_t first, uint32_t width, uint32_t groups) {
+    auto& args = launch<GemvArgs>(gemv_kernel_id(t16_index(w.view().type), width), {blocks, groups, 1}, kGemvWarps * 32, gemv_shared_bytes(w.view().type, cols, width));
+    args.w = w.view();
+    args.q = x.q + uint64_t{first} * cols;
+    args.scales = x.scales + uint64_t{first} * cols / 32 * 4;
+    args.out = output_of(part);
+    args.out.y.data += uint64_t{first} * args.out.y.stride;
+    args.tiles = tiles;
+  };
+  const uint32_t groups = rows / x.group_columns, rest = rows % x.group_columns;
+  if (groups > 0) columns(0, x.group_columns, groups);
+  if (rest > 0) columns(groups * x.group_columns, rest, 1);
+}
+
+void CudaStream::linear_from(std::span<const LinearSpec> parts, const LinearSource& source) noexcept {
+  const uint32_t rows = source.x.rows;
+  uint32_t group_columns = std::min(rows, kGemvMaxColumns);
+  bool any_quantised = false, any_exact = false;
+  for (const LinearSpec& part : parts) {
+    const bool quantised = takes_quantised(part, rows);
+    any_quantised |= quantised;
+    any_exact |= !quantised;
+    const WeightView& w = cuda_weight(*part.weight).view();
+    if (quantised) group_columns = std::min(group_columns, gemv_columns(w.type, w.cols));
+  }
+  const size_t place = mark();
+  // Parts may write what the rows are made of, so everything that reads them comes first.
+  const Quantised q = any_quantised ? quantise(source, group_columns) : Quantised{};
+  Mat x = source.x;
+  if (any_exact && source.kind != RowSource::kPlain) {
+    x = alloc(source.x.rows, source.x.cols);
+    if (source.kind == RowSource::kNorm) norm(x, source.x, *source.norm);
+    else gated(x, source.x, source.up, source.activation);
+  }
+  if (error_) return;
+  for (const LinearSpec& part : parts) {
+    if (takes_quantised(part, rows)) gemv(part, rows, q);
+    else linear_exact(part, x);
+  }
+  release(place);
+}
+
+void CudaStream::linear(std::span<const LinearSpec> parts, Mat x) noexcept {
+  if (linear_fits(parts, x)) linear_from(parts, {RowSource::kPlain, x, nullptr, {}, Activation::kIdentity});
+}
+
+void CudaStream::norm_linear(std::span<const LinearSpec> parts, Mat x, const NormSpec& spec) noexcept {
+  if (!linear_fits(parts, x)) return;
+  if (spec.groups != 1) {
+    const Mat normed = alloc(x.rows, x.cols);
+    norm(normed, x, spec);
+    return linear(parts, normed);
+  }
+  if (!fits(spec.weight, x.cols) || !fits(spec.bias, x.cols)) return;
+  linear_from(parts, {RowSource::kNorm, x, &spec, {}, Activation::kIdentity});
 }
 
 void CudaStream::gated_linear(std::span<const LinearSpec> parts, Mat gate, Mat up, Activation act) noexcept {
-  const size_t place = mark();
-  const Mat mixed = alloc(gate.rows, gate.cols);  // the gate stays as it is
-  gated(mixed, gate, up, act);
-  linear(parts, mixed);
-  release(place);
+  if (!linear_fits(parts, gate) || !has_data(up) || !same_shape(gate, up)) return;
+  linear_from(parts, {RowSource::kGated, gate, nullptr, up, act});
 }
 
 }  // namespace kvasir::cuda

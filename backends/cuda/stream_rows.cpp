@@ -4,7 +4,7 @@
 namespace kvasir::cuda {
 namespace {
 
-constexpr uint32_t kThreads = 128;
+constexpr uint32_t kThreads = 128, kNormThreads = 256;  // as rows.cuh
 
 Grid over(Mat y) { return {ceil_div(y.cols, kThreads), y.rows, 1}; }
 
@@ -54,7 +54,7 @@ void CudaStream::norm(Mat y, Mat x, const NormSpec& spec) noexcept {
   const Weight* any = spec.weight != nullptr ? spec.weight : spec.bias;
   const bool shared = any == nullptr || cuda_weight(*any).value_count() == n;
   if (!fits(spec.weight, shared ? n : x.cols) || !fits(spec.bias, shared ? n : x.cols)) return;
-  auto& args = launch<NormArgs>(KernelId::kNorm, {spec.groups, x.rows, 1}, kThreads);
+  auto& args = launch<NormArgs>(KernelId::kNorm, {spec.groups, x.rows, 1}, kNormThreads);
   args.y = view_of(y);
   args.x = view_of(x);
   args.weight = values_or_null(spec.weight);

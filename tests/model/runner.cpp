@@ -5,8 +5,6 @@
 #include <numeric>
 #include <stdexcept>
 
-#include "backends/registry.h"
-
 namespace kvasir::test {
 namespace {
 
@@ -24,7 +22,7 @@ void must(Result<void> result) {
 Runner::Runner(const std::filesystem::path& path, const RunnerOptions& options) : options_(options) {
   BackendOptions backend_options;
   backend_options.activations = options.activations;
-  backend_ = must(BackendRegistry::create().open(options.backend, backend_options));
+  backend_ = open_backend(options.backend, backend_options);
   model_ = must(Model::load(path.string(), *backend_, {}, {.quantize = options.quantize}));
   model_->choose_context(options.context);
   const uint32_t pages = (options.context + kPageTokens - 1) / kPageTokens * options.sequences;
@@ -97,15 +95,6 @@ std::vector<float> Runner::run(std::span<const TokenId> tokens, uint32_t chunk, 
     }
   }
   return all;
-}
-
-std::vector<std::string> usable_cpu_backends() {
-  std::vector<std::string> names;
-  const auto registry = BackendRegistry::create();
-  for (const Probe& probe : registry.probes()) {
-    if (probe.usable && probe.name.starts_with("cpu")) names.push_back(probe.name);
-  }
-  return names;
 }
 
 size_t argmax(std::span<const float> logits) {

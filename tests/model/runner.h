@@ -51,6 +51,8 @@ class Runner {
   std::vector<uint32_t> lengths_;
 };
 
+// Both in runner_backends.cpp; tests of other backends give their own (tests/cuda).
+std::unique_ptr<Backend> open_backend(const std::string& name, const BackendOptions& options);
 /// Names of the usable backends of this machine whose name begins with "cpu", best first.
 std::vector<std::string> usable_cpu_backends();
 

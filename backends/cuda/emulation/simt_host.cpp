@@ -227,6 +227,8 @@ void run_block(const GridShape& shape, Order order) {
 
 }  // namespace
 
+void wait_turn() { yield(); }
+
 void block_barrier() { wait_at(machine().block, place.threads); }
 
 void warp_barrier() {

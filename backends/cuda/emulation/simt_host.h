@@ -5,6 +5,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "backends/reference/dequantise.h"
@@ -30,6 +31,7 @@ struct Place {
 };
 extern Place place;  ///< of the running fiber
 
+void wait_turn();  ///< lets the others run: for waits in loops
 void block_barrier();
 void warp_barrier();
 /// 32 bits of every lane of this warp after all have given theirs; valid until the next call of this lane.

@@ -97,19 +97,27 @@ struct LinearArgs {  ///< exact: f32 activations, any stored type
   MatView x;
   LinearOutput out;
 };
+/// How the rows that enter a product are made.
+enum class RowSource : uint32_t { kPlain, kNorm, kGated };
 struct QuantiseArgs {  ///< 8-bit activations per 32 values, in the order that T16 lanes read (t16_dot.cuh)
   MatView x;
-  int8_t* q;      ///< [columns group][k / 32][column][32]
-  float* scales;  ///< [columns group][k / 32][column][4]: scale, scale * sum, sums of the two halves (int bits)
-  uint32_t columns, unused;
+  int8_t* q;      ///< [group of columns][k / 32][column][32]
+  float* scales;  ///< [group of columns][k / 32][column][4]: scale, scale * sum, sums of the two halves (int bits)
+  const float* weight;  ///< kNorm, or null
+  const float* bias;    ///< kNorm, or null
+  const float* up;      ///< kGated
+  uint64_t up_stride;
+  RowSource source;
+  uint32_t group_columns, layer, activation;
+  float eps;
+  uint32_t unused;
 };
 struct GemvArgs {
   WeightView w;
   const int8_t* q;
   const float* scales;
   LinearOutput out;
-  uint32_t columns;  ///< rows of y, 1 to the kernel's NC
-  uint32_t tiles;
+  uint32_t tiles, unused;
 };
 
 // ----------------------------------------------------------------------------------------------------------- attention

@@ -41,7 +41,7 @@ KVASIR_DEVICE uint32_t value_bytes(KvKind kind) { return kind == KvKind::kF32 ? 
 
 /// Grid: (KV heads, rows).
 KVASIR_KERNEL(kAttentionThreads, 4) store_kv_kernel(KVASIR_ARGS(StoreKvArgs) a) {
-  wait_for_previous_kernel();
+  begin_dependent();
   const uint32_t h = block_x(), t = block_y(), slot = a.step.slots[t], in = slot % kPageRows;
   const KvHeadView& l = a.kv.head;
   uint8_t* head = head_of_slot(a.kv, a.step.sequence_of_row[t], slot, h);
@@ -149,7 +149,7 @@ KVASIR_DEVICE void add_values(const AttentionArgs& a, const AttentionShared& s, 
 
 /// Grid: (splits, KV heads * tiles of heads, rows of this launch).
 KVASIR_KERNEL(kAttentionThreads, 4) attention_kernel(KVASIR_ARGS(AttentionArgs) a) {
-  wait_for_previous_kernel();
+  begin_dependent();
   const uint32_t tiles = (a.group + a.tile_heads - 1) / a.tile_heads;
   const uint32_t kv_head = block_y() / tiles, first = block_y() % tiles * a.tile_heads, t = a.first_row + block_z();
   const uint32_t heads = a.group - first < a.tile_heads ? a.group - first : a.tile_heads;
@@ -183,7 +183,7 @@ KVASIR_KERNEL(kAttentionThreads, 4) attention_kernel(KVASIR_ARGS(AttentionArgs) 
 
 /// Grid: (query heads, rows of this launch).
 KVASIR_KERNEL(kAttentionThreads, 4) attention_merge_kernel(KVASIR_ARGS(AttentionArgs) a) {
-  wait_for_previous_kernel();
+  begin_dependent();
   const uint32_t h = block_x(), t = a.first_row + block_y();
   const uint64_t part = 2 + a.v_dim;
   const float* from = a.partials + (static_cast<uint64_t>(block_y()) * a.kv.heads * a.group + h) * a.splits * part;

@@ -12,8 +12,15 @@ enum class KernelId : uint32_t {
   kLinearExact, kRouter, kExpertLinear, kExpertSum,
   kStoreKv, kAttention, kAttentionMerge,
   kConv, kScan, kDelta,
+  kQuantise,
+  kGemvFirst,  ///< T16 type x 1 to 4 columns: gemv_kernel_id()
+  kGemvLast = kGemvFirst + 23,
   kCount,
 };
+/// `type` is the place of a T16 type behind the first one; `columns` 1 to 4.
+constexpr KernelId gemv_kernel_id(uint32_t type, uint32_t columns) {
+  return static_cast<KernelId>(static_cast<uint32_t>(KernelId::kGemvFirst) + type * 4 + columns - 1);
+}
 constexpr uint32_t kKernelCount = static_cast<uint32_t>(KernelId::kCount);
 
 struct KernelEntry {
@@ -32,11 +39,13 @@ void list_row_kernels(KernelTable& table);
 void list_linear_kernels(KernelTable& table);
 void list_attention_kernels(KernelTable& table);
 void list_recurrent_kernels(KernelTable& table);
+void list_gemv_kernels(KernelTable& table);
 inline void list_all_kernels(KernelTable& table) {
   list_row_kernels(table);
   list_linear_kernels(table);
   list_attention_kernels(table);
   list_recurrent_kernels(table);
+  list_gemv_kernels(table);
 }
 
 }  // namespace kvasir::cuda

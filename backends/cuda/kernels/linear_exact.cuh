@@ -5,6 +5,7 @@
 
 #include "backends/cuda/kernels/args.h"
 #include "backends/cuda/kernels/decode.cuh"
+#include "backends/cuda/kernels/linear_output.cuh"
 #include "backends/cuda/kernels/simt.h"
 
 namespace kvasir::cuda {
@@ -12,16 +13,9 @@ namespace kvasir::cuda {
 constexpr uint32_t kExactThreads = 128;
 constexpr uint32_t kExactColumns = 8;
 
-KVASIR_DEVICE void write_output(const LinearOutput& out, uint64_t t, uint32_t m, float sum) {
-  float v = out.bias != nullptr ? sum + out.bias[m] : sum;
-  v *= out.scale;
-  float& y = out.y.data[t * out.y.stride + m];
-  y = out.accumulate != 0 ? y + v : v;
-}
-
 /// Grid: (weight rows / warps, groups of kExactColumns activations).
 KVASIR_KERNEL(kExactThreads, 4) linear_exact_kernel(KVASIR_ARGS(LinearArgs) a) {
-  wait_for_previous_kernel();
+  begin_dependent();
   const uint32_t m = block_x() * (kExactThreads / kWarp) + warp_id();
   if (m >= a.w.rows) return;
   const uint32_t first = block_y() * kExactColumns;

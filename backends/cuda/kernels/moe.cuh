@@ -83,7 +83,7 @@ KVASIR_DEVICE void keep_best_groups(const RouterArgs& a, float* scores) {
 
 /// One warp per row. Grid: (1, rows).
 KVASIR_KERNEL(kWarp, 8) router_kernel(KVASIR_ARGS(RouterArgs) a) {
-  wait_for_previous_kernel();
+  begin_dependent();
   const uint32_t row = block_y();
   float* weights = a.scratch + static_cast<uint64_t>(row) * 2 * a.experts;
   float* scores = weights + a.experts;
@@ -119,7 +119,7 @@ KVASIR_KERNEL(kWarp, 8) router_kernel(KVASIR_ARGS(RouterArgs) a) {
 
 /// A warp per output. Grid: (expert rows / warps, items).
 KVASIR_KERNEL(kExpertThreads, 4) expert_linear_kernel(KVASIR_ARGS(ExpertLinearArgs) a) {
-  wait_for_previous_kernel();
+  begin_dependent();
   const uint32_t m = block_x() * (kExpertThreads / kWarp) + warp_id(), item = block_y();
   if (m >= a.w.rows) return;
   const uint32_t expert = a.ids[item];
@@ -136,7 +136,7 @@ KVASIR_KERNEL(kExpertThreads, 4) expert_linear_kernel(KVASIR_ARGS(ExpertLinearAr
 
 /// Grid: (columns / threads, rows).
 KVASIR_KERNEL(kExpertThreads, 4) expert_sum_kernel(KVASIR_ARGS(ExpertSumArgs) a) {
-  wait_for_previous_kernel();
+  begin_dependent();
   const uint32_t i = block_x() * threads_x() + thread_x(), row = block_y();
   if (i >= a.y.cols) return;
   float sum = 0.0F;

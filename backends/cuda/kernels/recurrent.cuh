@@ -18,7 +18,7 @@ KVASIR_DEVICE const float* row_of(const MatView& m, uint32_t row) { return m.dat
 
 /// State: [channels][taps - 1], oldest first. Grid: (channels / threads, sequences).
 KVASIR_KERNEL(kRecurrentThreads, 8) conv_kernel(KVASIR_ARGS(ConvArgs) a) {
-  wait_for_previous_kernel();
+  begin_dependent();
   const uint32_t c = block_x() * threads_x() + thread_x(), sequence = block_y(), past = a.n_taps - 1;
   if (c >= a.x.cols) return;
   float* state = state_of(a.state, a.step, sequence) + static_cast<uint64_t>(c) * past;
@@ -37,7 +37,7 @@ KVASIR_KERNEL(kRecurrentThreads, 8) conv_kernel(KVASIR_ARGS(ConvArgs) a) {
 
 /// State: [heads][head_dim][state_dim]. Grid: (heads, sequences, head_dim / threads).
 KVASIR_KERNEL(kRecurrentThreads, 8) scan_kernel(KVASIR_ARGS(ScanArgs) a) {
-  wait_for_previous_kernel();
+  begin_dependent();
   const uint32_t h = block_x(), sequence = block_y(), p = block_z() * threads_x() + thread_x(), n = a.state_dim;
   if (p >= a.head_dim) return;
   float* s = state_of(a.state, a.step, sequence) + (static_cast<uint64_t>(h) * a.head_dim + p) * n;
@@ -59,7 +59,7 @@ KVASIR_KERNEL(kRecurrentThreads, 8) scan_kernel(KVASIR_ARGS(ScanArgs) a) {
 
 /// State: [v heads][k_dim][v_dim]. Grid: (v heads, sequences, v_dim / threads).
 KVASIR_KERNEL(kRecurrentThreads, 8) delta_kernel(KVASIR_ARGS(DeltaArgs) a) {
-  wait_for_previous_kernel();
+  begin_dependent();
   const uint32_t h = block_x(), sequence = block_y(), j = block_z() * threads_x() + thread_x();
   if (j >= a.v_dim) return;
   float* s = state_of(a.state, a.step, sequence) + static_cast<uint64_t>(h) * a.k_dim * a.v_dim + j;

@@ -103,7 +103,7 @@ KVASIR_KERNEL(kRepackThreads, 4) repack_kernel(KVASIR_ARGS(RepackArgs) a) {
 
 /// Grid: (columns / 8 / threads, rows).
 KVASIR_KERNEL(kRepackThreads, 4) decode_matrix_kernel(KVASIR_ARGS(DecodeMatrixArgs) a) {
-  wait_for_previous_kernel();
+  begin_dependent();
   const uint32_t g = block_x() * threads_x() + thread_x(), row = block_y();
   if (8 * g >= a.w.cols) return;
   float v[8];

@@ -10,10 +10,11 @@
 namespace kvasir::cuda {
 
 constexpr uint32_t kRowThreads = 128;
+constexpr uint32_t kNormThreads = 256;  ///< as quantise.cuh: both give the same bits
 
 /// Grid: (columns / 8 / threads, rows).
 KVASIR_KERNEL(kRowThreads, 4) decode_rows_kernel(KVASIR_ARGS(DecodeRowsArgs) a) {
-  wait_for_previous_kernel();
+  begin_dependent();
   const uint32_t g = block_x() * threads_x() + thread_x(), t = block_y();
   if (8 * g >= a.y.cols) return;
   float values[8];
@@ -26,9 +27,9 @@ KVASIR_KERNEL(kRowThreads, 4) decode_rows_kernel(KVASIR_ARGS(DecodeRowsArgs) a) 
 }
 
 /// Grid: (groups, rows).
-KVASIR_KERNEL(kRowThreads, 4) norm_kernel(KVASIR_ARGS(NormArgs) a) {
+KVASIR_KERNEL(kNormThreads, 4) norm_kernel(KVASIR_ARGS(NormArgs) a) {
   KVASIR_SHARED float scratch[32];
-  wait_for_previous_kernel();
+  begin_dependent();
   const uint32_t n = a.x.cols / a.groups, first = block_x() * n;
   const float* x = a.x.data + block_y() * a.x.stride + first;
   float* y = a.y.data + block_y() * a.y.stride + first;
@@ -52,7 +53,7 @@ KVASIR_KERNEL(kRowThreads, 4) norm_kernel(KVASIR_ARGS(NormArgs) a) {
 
 /// Grid: (columns / threads, rows).
 KVASIR_KERNEL(kRowThreads, 8) element_kernel(KVASIR_ARGS(ElementArgs) a) {
-  wait_for_previous_kernel();
+  begin_dependent();
   const uint32_t i = block_x() * threads_x() + thread_x(), t = block_y();
   if (i >= a.y.cols) return;
   float& y = a.y.data[t * a.y.stride + i];
@@ -70,7 +71,7 @@ KVASIR_KERNEL(kRowThreads, 8) element_kernel(KVASIR_ARGS(ElementArgs) a) {
 
 /// Grid: (columns / threads, rows).
 KVASIR_KERNEL(kRowThreads, 8) copy_rows_kernel(KVASIR_ARGS(CopyRowsArgs) a) {
-  wait_for_previous_kernel();
+  begin_dependent();
   const uint32_t i = block_x() * threads_x() + thread_x(), t = block_y();
   if (i >= a.y.cols) return;
   const uint64_t from = a.rows == nullptr ? t : a.rows[t];
@@ -89,7 +90,7 @@ KVASIR_DEVICE void sincos_turns(float turns, float& s, float& c) {
 
 /// The angle in double, since a float of 131072 * frequency is off by 0.01. Grid: (heads, rows).
 KVASIR_KERNEL(kRowThreads, 4) rope_kernel(KVASIR_ARGS(RopeArgs) a) {
-  wait_for_previous_kernel();
+  begin_dependent();
   const uint32_t step = a.interleaved != 0 ? 2 : 1, partner = a.interleaved != 0 ? 1 : a.pairs;
   float* head = a.x + block_y() * a.stride + block_x() * a.head_size + a.offset;
   const double position = static_cast<double>(a.positions[block_y()]);

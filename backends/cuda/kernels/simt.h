@@ -116,6 +116,13 @@ KVASIR_DEVICE float block_max(float v, float* scratch) {
   return largest;
 }
 
+/// First statement of every kernel of a step: nothing but weights may be touched before it, by any thread, so that "the
+/// kernel before has ended" also holds for all that came before that one.
+KVASIR_DEVICE void begin_dependent() {
+  wait_for_previous_kernel();
+  allow_next_kernel();
+}
+
 struct alignas(16) Bytes16 {
   uint32_t x, y, z, w;
 };
