@@ -36,7 +36,7 @@ Result<void> JsonReader::finish() {
   return {};
 }
 
-void JsonReader::skip_space() noexcept {
+inline void JsonReader::skip_space() noexcept {
   while (at_ < text_.size()) {
     if (text_[at_] == ' ' && text_.size() - at_ >= 8) {  // most of an indented file
       const uint64_t others = load_u64(text_.data() + at_) ^ (kEachByte * ' ');
@@ -141,12 +141,8 @@ bool JsonReader::take_string(std::string& out) {
   return true;
 }
 
-std::optional<std::string_view> JsonReader::take_view(std::string& scratch) {
-  if (peek() != Kind::kString) {
-    fail("a string was expected");
-    return std::nullopt;
-  }
-  const size_t begin = ++at_;
+/// Over the bytes of a string up to a quote, a backslash or what may not stand there; whether they are ASCII.
+inline bool JsonReader::pass_plain() noexcept {
   uint8_t seen = 0;
   while (text_.size() - at_ >= 8) {
     const uint64_t bytes = load_u64(text_.data() + at_);
@@ -161,13 +157,48 @@ std::optional<std::string_view> JsonReader::take_view(std::string& scratch) {
     if (c == '"' || c == '\\' || c < 0x20) break;
     seen |= c;
   }
+  return seen < 0x80;
+}
+
+/// Over white space and this byte, if it is what follows.
+inline bool JsonReader::skip_to(char wanted) noexcept {
+  skip_space();
+  if (at_ == text_.size() || text_[at_] != wanted) return false;
+  ++at_;
+  return true;
+}
+
+std::optional<std::pair<std::string_view, std::string_view>> JsonReader::take_plain_pair() {
+  const size_t before = at_;
+  std::string_view sides[2];
+  bool right = !failed();
+  for (size_t i = 0; right && i < 2; ++i) {
+    right = skip_to(i == 0 ? '[' : ',') && skip_to('"');
+    if (!right) break;
+    const size_t begin = at_;
+    const bool ascii = pass_plain();
+    sides[i] = text_.substr(begin, at_ - begin);
+    right = skip_to('"') && at_ == begin + sides[i].size() + 1 && (ascii || is_valid_utf8(sides[i]));
+  }
+  if (right && skip_to(']')) return std::pair(sides[0], sides[1]);
+  at_ = before;
+  return std::nullopt;
+}
+
+std::optional<std::string_view> JsonReader::take_view(std::string& scratch) {
+  if (peek() != Kind::kString) {
+    fail("a string was expected");
+    return std::nullopt;
+  }
+  const size_t begin = ++at_;
+  const bool ascii = pass_plain();
   if (at_ == text_.size() || text_[at_] != '"') {
     scratch.assign(text_.substr(begin, at_ - begin));
-    if (!take_rest(begin, seen < 0x80, scratch)) return std::nullopt;
+    if (!take_rest(begin, ascii, scratch)) return std::nullopt;
     return scratch;
   }
   const std::string_view out = text_.substr(begin, at_++ - begin);
-  if (seen >= 0x80 && !is_valid_utf8(out)) {
+  if (!ascii && !is_valid_utf8(out)) {
     fail_not_utf8(begin);
     return std::nullopt;
   }

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/base/result.h"
@@ -51,6 +52,9 @@ class JsonReader {
   bool take_string(std::string& out);
   /// A string without escapes as it stands in the text, else in `scratch`.
   std::optional<std::string_view> take_view(std::string& scratch);
+  /// `["a", "b"]` of strings without escapes. Of anything else nothing, and nothing is taken: then the other calls read
+  /// it, or say what is wrong with it.
+  std::optional<std::pair<std::string_view, std::string_view>> take_plain_pair();
   std::optional<double> take_number();
   /// A number that is written as an integer within [low, high].
   std::optional<int64_t> take_integer(int64_t low, int64_t high);
@@ -70,6 +74,8 @@ class JsonReader {
   bool enter(char open, Kind kind);
   bool separator(char close);
   void skip_space() noexcept;
+  bool skip_to(char wanted) noexcept;
+  bool pass_plain() noexcept;
   bool take_rest(size_t begin, bool ascii, std::string& out);
   void fail_not_utf8(size_t begin);
   bool take_escape(std::string& out);

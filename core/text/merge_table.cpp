@@ -4,6 +4,8 @@
 #include <span>
 #include <string_view>
 
+#include "core/text/byte_hash.h"
+
 namespace kvasir::text {
 
 void MergeTable::insert(uint64_t key, uint32_t rank) noexcept {
@@ -19,10 +21,25 @@ Failure complain(std::string_view name, size_t rank, std::string_view merge, con
                                      what + "; the vocabulary is damaged, convert the model again"};
 }
 
+bool is_joined(std::string_view token, const MergePair& merge) {
+  return token.size() == merge.left.size() + merge.right.size() &&
+         equal_bytes(token.substr(0, merge.left.size()), merge.left) &&
+         equal_bytes(token.substr(merge.left.size()), merge.right);
+}
+
+/// The token that a merge makes. Files list merges in the order of what they make, so it is nearly always the one of
+/// the merge before, or the next.
+TokenId find_joined(const TokenTable& table, const MergePair& merge, TokenId before) {
+  for (const TokenId guess : {before, before + 1}) {
+    if (guess >= 0 && static_cast<size_t>(guess) < table.size() && is_joined(table.text(guess), merge)) return guess;
+  }
+  return table.find(std::string(merge.left).append(merge.right));
+}
+
 }  // namespace
 
-Result<std::vector<MergePair>> split_merges(const std::vector<std::string>& merges) {
-  std::vector<MergePair> pairs;
+Result<HugeVector<MergePair>> split_merges(const std::vector<std::string>& merges) {
+  HugeVector<MergePair> pairs;
   pairs.reserve(merges.size());
   for (const std::string_view merge : merges) {
     const size_t space = merge.find(' ', 1);
@@ -35,7 +52,7 @@ Result<std::vector<MergePair>> split_merges(const std::vector<std::string>& merg
   return pairs;
 }
 
-Result<MergeTable> MergeTable::create(const std::vector<MergePair>& merges, const TokenTable& table,
+Result<MergeTable> MergeTable::create(const HugeVector<MergePair>& merges, const TokenTable& table,
                                       const VocabularyNames& names_of) {
   if (merges.size() > kMaxMerges) {
     return Failure{Code::kTooLarge, std::string(names_of.merges) + " has " + std::to_string(merges.size()) +
@@ -51,37 +68,31 @@ Result<MergeTable> MergeTable::create(const std::vector<MergePair>& merges, cons
   out.mask_ = out.slots_.size() - 1;
   out.joined_.reserve(merges.size());
   constexpr size_t kBlock = 256;
-  std::string joined;
-  std::vector<std::string_view> names(3 * kBlock);
-  std::vector<TokenId> ids(3 * kBlock);
+  std::vector<std::string_view> names(2 * kBlock);
+  std::vector<TokenId> ids(2 * kBlock);
+  TokenId before = -1;
   for (size_t first = 0; first < merges.size(); first += kBlock) {
     const size_t count = std::min(kBlock, merges.size() - first);
-    joined.clear();
     for (size_t i = 0; i < count; ++i) {
-      names[3 * i] = merges[first + i].left;
-      names[3 * i + 1] = merges[first + i].right;
-      joined.append(names[3 * i]).append(names[3 * i + 1]);
+      names[2 * i] = merges[first + i].left;
+      names[2 * i + 1] = merges[first + i].right;
     }
-    const char* next = joined.data();
+    table.find_many(std::span(names).first(2 * count), ids);
     for (size_t i = 0; i < count; ++i) {
-      const size_t length = names[3 * i].size() + names[3 * i + 1].size();
-      names[3 * i + 2] = {next, length};
-      next += length;
-    }
-    table.find_many(std::span(names).first(3 * count), ids);
-    for (size_t i = 0; i < count; ++i) {
-      for (size_t side = 0; side < 3; ++side) {
-        if (ids[3 * i + side] >= 0) continue;
-        const MergePair& merge = merges[first + i];
+      const MergePair& merge = merges[first + i];
+      const TokenId joined = find_joined(table, merge, before);
+      if (ids[2 * i] < 0 || ids[2 * i + 1] < 0 || joined < 0) {
+        const std::string whole = std::string(merge.left).append(merge.right);
+        const std::string_view missing = ids[2 * i] < 0 ? merge.left : ids[2 * i + 1] < 0 ? merge.right : whole;
         return complain(names_of.merges, first + i, std::string(merge.left).append(1, ' ').append(merge.right),
-                        (side < 2 ? "names " : "makes ") + quote_token(names[3 * i + side]) + ", which is no token");
+                        (missing == whole ? "makes " : "names ") + quote_token(missing) + ", which is no token");
       }
-      __builtin_prefetch(&out.slots_[out.slot_of(key_of(ids[3 * i], ids[3 * i + 1]))], 1);
+      out.joined_.push_back(before = joined);
+      __builtin_prefetch(&out.slots_[out.slot_of(key_of(ids[2 * i], ids[2 * i + 1]))], 1);
     }
     for (size_t i = 0; i < count; ++i) {
-      out.joined_.push_back(ids[3 * i + 2]);
-      if (table.in_text(ids[3 * i + 2]))
-        out.insert(key_of(ids[3 * i], ids[3 * i + 1]), static_cast<uint32_t>(first + i));
+      if (table.in_text(out.joined_[first + i]))
+        out.insert(key_of(ids[2 * i], ids[2 * i + 1]), static_cast<uint32_t>(first + i));
     }
   }
   return out;

@@ -8,6 +8,7 @@
 
 #include "core/base/result.h"
 #include "core/text/byte_hash.h"
+#include "core/text/huge_pages.h"
 #include "core/text/merge.h"
 #include "core/text/token_table.h"
 
@@ -19,7 +20,7 @@ struct MergePair {
 };
 
 /// From texts of two tokens with a space between. Errors: kCorrupt, naming the merge that has no or more spaces.
-Result<std::vector<MergePair>> split_merges(const std::vector<std::string>& merges);
+Result<HugeVector<MergePair>> split_merges(const std::vector<std::string>& merges);
 
 class MergeTable {
  public:
@@ -29,7 +30,7 @@ class MergeTable {
   /// In the order of rank. A pair that is there twice keeps its last
   /// rank, as in the tokenizers library. Merges into tokens that ordinary text may not become (control tokens) are left
   /// out. Errors: kCorrupt, naming the merge, where it has no or more separators, or names an absent token; kTooLarge.
-  static Result<MergeTable> create(const std::vector<MergePair>& merges, const TokenTable& table,
+  static Result<MergeTable> create(const HugeVector<MergePair>& merges, const TokenTable& table,
                                    const VocabularyNames& names = {});
 
   Join join(TokenId left, TokenId right) const noexcept {
@@ -55,7 +56,7 @@ class MergeTable {
   size_t slot_of(uint64_t key) const noexcept { return fold_multiply(key ^ seed_, kMixA) & mask_; }
   void insert(uint64_t key, uint32_t rank) noexcept;
 
-  std::vector<uint64_t> slots_;  ///< 40 bits of key, 24 of rank
+  HugeVector<uint64_t> slots_;   ///< 40 bits of key, 24 of rank
   std::vector<TokenId> joined_;  ///< by rank
   uint64_t seed_ = 0;
   size_t mask_ = 0;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/base/result.h"
+#include "core/text/huge_pages.h"
 #include "core/text/space_marker.h"
 #include "core/text/tokenizer.h"
 
@@ -71,7 +72,7 @@ class TokenTable {
   std::vector<bool> only_added_;  ///< by id, or empty
   std::string bytes_;
   std::vector<uint32_t> offsets_;
-  std::vector<uint64_t> slots_;  ///< upper half of the hash, id + 1; 0 is empty
+  HugeVector<uint64_t> slots_;  ///< upper half of the hash, id + 1; 0 is empty
   uint64_t seed_ = 0;
   size_t longest_ = 0;
 };

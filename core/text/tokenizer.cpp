@@ -80,7 +80,7 @@ Result<TokenizerPtr> create_bpe(VocabularyData data, const PreTokenizer& row, co
   const VocabularyDefaults defaults{row.spaces_as_markers ? TokenSpelling::kSpaceMarked : TokenSpelling::kByteLevel,
                                     row.add_bos, std::nullopt, std::nullopt, std::nullopt};
   TokenizerParts parts = KVASIR_TRY(check_vocabulary(data, defaults, limits));
-  const std::vector<MergePair> pairs = KVASIR_TRY(split_merges(data.merges));
+  const HugeVector<MergePair> pairs = KVASIR_TRY(split_merges(data.merges));
   MergeTable merges = KVASIR_TRY(MergeTable::create(pairs, parts.table));
   if (row.spaces_as_markers) {
     KVASIR_TRY(check_byte_tokens(parts));

@@ -31,7 +31,7 @@ class FileReader {
   JsonReader in_;
   const TokenizerLimits& limits_;
   TokenizerFile file_;
-  std::vector<std::pair<int64_t, std::string_view>> placed_;  ///< tokens of the model, as read
+  HugeVector<std::pair<int64_t, std::string_view>> placed_;  ///< tokens of the model, as read
   std::string type_;
   std::string scratch_;
   std::string unsupported_;
@@ -126,7 +126,9 @@ void FileReader::read_merges() {
       in_.fail("more than " + std::to_string(MergeTable::kMaxMerges) + " merges");
       return;
     }
-    if (in_.peek() == JsonReader::Kind::kArray) {
+    if (const auto pair = in_.take_plain_pair()) {
+      file_.merges.push_back({pair->first, pair->second});
+    } else if (in_.peek() == JsonReader::Kind::kArray) {
       in_.enter_array();
       const auto left = in_.next_item() ? take_text() : std::nullopt;
       const auto right = left && in_.next_item() ? take_text() : std::nullopt;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/base/result.h"
+#include "core/text/huge_pages.h"
 #include "core/text/json_reader.h"
 #include "core/text/merge_table.h"
 #include "core/text/tokenizer.h"
@@ -28,7 +29,7 @@ struct TokenizerFile {
   std::vector<std::string> tokens;  ///< by id; empty where the file names none
   std::vector<double> scores;       ///< of a Unigram model, by id
   std::vector<bool> only_added;     ///< by id: not in the model's vocabulary
-  std::vector<MergePair> merges;    ///< views of the JSON text, or of `unescaped`
+  HugeVector<MergePair> merges;     ///< views of the JSON text, or of `unescaped`
   std::deque<std::string> unescaped;
   std::string unknown;                ///< model.unk_token, or empty
   std::optional<int64_t> unknown_id;  ///< of a Unigram model
