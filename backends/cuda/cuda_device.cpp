@@ -5,6 +5,8 @@
 #include <array>
 #include <chrono>
 
+#include "backends/cuda/cublaslt.h"
+
 namespace kvasir::cuda {
 namespace {
 
@@ -45,6 +47,7 @@ class CudaDevice final : public Device {
  public:
   explicit CudaDevice(int index) : index_(index) { list_all_kernels(kernels_); }
   ~CudaDevice() override {
+    library_.reset();
     for (cudaEvent_t event : events_) {
       if (event != nullptr) cudaEventDestroy(event);
     }
@@ -111,6 +114,19 @@ class CudaDevice final : public Device {
     while (state == cudaErrorNotReady && std::chrono::steady_clock::now() < until) state = cudaStreamQuery(stream_);
     if (state == cudaErrorNotReady) state = cudaStreamSynchronize(stream_);
     return check(state, "waiting for the GPU");
+  }
+
+  bool has_products() noexcept override {
+    if (!looked_for_library_ && !lost_) {
+      looked_for_library_ = true;
+      auto library = CublasLt::open(*this);
+      if (library) library_ = *std::move(library);
+    }
+    return library_ != nullptr;
+  }
+  Result<void> product(const Product& product) override {
+    if (lost_) return Failure{Code::kBackend, "the GPU was lost: " + lost_because_};
+    return library_->multiply(product, stream_);
   }
 
   Result<void> begin_capture() override { return check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture"); }
@@ -196,6 +212,8 @@ class CudaDevice final : public Device {
   KernelTable kernels_;
   cudaStream_t stream_ = nullptr;
   std::array<cudaEvent_t, 8> events_{};
+  std::unique_ptr<CublasLt> library_;
+  bool looked_for_library_ = false;
   bool lost_ = false;
   std::string lost_because_;
 };

@@ -17,10 +17,14 @@
 
 namespace kvasir::cuda {
 
+/// Who multiplies more rows than are streamed.
+enum class Products : uint8_t { kLibrary /* where there is one */, kOwn /* slow, exact */ };
+
 struct StreamOptions {
   Activations activations = Activations::kAuto;
   GraphRunner::Mode graphs = GraphRunner::Mode::kGraphs;
   StepProgram::Overlap overlap = StepProgram::Overlap::kKernels;  ///< where the chip can
+  Products products = Products::kLibrary;
   uint64_t arena_bytes = uint64_t{32} << 20;   ///< first chunk of activation memory
   uint64_t mirror_bytes = uint64_t{1} << 20;   ///< first chunk of what goes in and out
 };
@@ -83,6 +87,12 @@ class CudaStream final : public Stream {
     float* scales = nullptr;
     uint32_t group_columns = 0;
   };
+  /// 16-bit rows in scratch memory.
+  struct Halves {
+    uint16_t* data = nullptr;
+    float* factors = nullptr;
+    FloatKind kind = FloatKind::kF16;
+  };
   struct Download {
     std::span<float> into;
     const uint8_t* from;
@@ -123,6 +133,9 @@ class CudaStream final : public Stream {
   void linear_from(std::span<const LinearSpec> parts, const LinearSource& source) noexcept;
   void linear_exact(const LinearSpec& part, Mat x) noexcept;
   void gemv(const LinearSpec& part, uint32_t rows, const Quantised& x) noexcept;
+  bool takes_product(const LinearSpec& part, uint32_t rows) noexcept;
+  Halves to_halves(Mat x, FloatKind kind) noexcept;
+  void library_product(const LinearSpec& part, uint32_t rows, const Halves& x) noexcept;
   bool moe_usable(Mat y, Mat x, const MoeSpec& spec) noexcept;
   void expert_linear(const Weight& w, const Weight* bias, Mat y, Mat x, const uint32_t* ids, uint32_t items_per_x) noexcept;
   bool state_usable(uint32_t state_layer, uint64_t offset, uint64_t floats) noexcept;

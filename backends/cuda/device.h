@@ -40,6 +40,16 @@ struct Launch {
   const void* args = nullptr;
 };
 
+/// y[columns, rows] = x[columns, k] w[rows, k]^T with sums in f32: the large products of prompts, by a library.
+struct Product {
+  const void* w;  ///< 16-bit floats, row-major
+  const void* x;
+  float* y;
+  uint64_t y_stride;  ///< floats
+  uint32_t rows, columns, k;
+  uint32_t bf16;      ///< else f16
+};
+
 /// A captured sequence, ready to run again.
 class Graph {
  public:
@@ -65,6 +75,10 @@ class Device {
   virtual Result<void> clear(void* memory, uint64_t bytes) = 0;
   virtual Result<void> launch(const Launch& launch) = 0;
   virtual Result<void> synchronize() = 0;
+  /// Whether product() works here; the first call may open a library. Never inside a capture.
+  virtual bool has_products() noexcept = 0;
+  /// Queued like a launch. A shape's algorithm is chosen when it is first seen, which must not be inside a capture.
+  virtual Result<void> product(const Product& product) = 0;
 
   // Between these two, the queue's calls are recorded instead of run.
   virtual Result<void> begin_capture() = 0;

@@ -25,6 +25,10 @@ class StepProgram {
     ++launches_;
     return *reinterpret_cast<Args*>(append({Kind::kLaunch, kernel, grid, threads, shared_bytes, round_up(sizeof(Args))}));
   }
+  void product(const Product& product) {
+    ++launches_;
+    std::memcpy(append({Kind::kProduct, KernelId::kCount, {}, 0, 0, sizeof product}), &product, sizeof product);
+  }
   void copy_in(void* to, const void* from_host, uint64_t bytes) { add_copy(Kind::kCopyIn, to, from_host, bytes); }
   void copy_out(void* to_host, const void* from, uint64_t bytes) { add_copy(Kind::kCopyOut, to_host, from, bytes); }
 
@@ -45,6 +49,10 @@ class StepProgram {
       const uint8_t* args = bytes_.data() + at + sizeof header;
       if (header.kind == Kind::kLaunch) {
         KVASIR_TRY(device.launch({header.kernel, header.grid, header.threads, header.shared_bytes, after_kernel && overlap == Overlap::kKernels, args}));
+      } else if (header.kind == Kind::kProduct) {
+        Product product;
+        std::memcpy(&product, args, sizeof product);
+        KVASIR_TRY(device.product(product));
       } else {
         Copy copy;
         std::memcpy(&copy, args, sizeof copy);
@@ -57,7 +65,8 @@ class StepProgram {
   }
 
  private:
-  enum class Kind : uint32_t { kLaunch, kCopyIn, kCopyOut };
+  enum class Kind : uint32_t { kLaunch, kProduct, kCopyIn, kCopyOut };
+  static_assert(sizeof(Product) == 48);  // no padding
   struct Header {
     Kind kind;
     KernelId kernel;

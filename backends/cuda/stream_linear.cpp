@@ -9,6 +9,8 @@ namespace {
 
 constexpr uint32_t kExactThreads = 128, kExactWarps = kExactThreads / 32, kExactColumns = 8;  // as linear_exact.cuh
 constexpr uint32_t kQuantiseThreads = 256;                                                   // as quantise.cuh
+constexpr uint32_t kProductThreads = 256, kDecodeThreads = 128;                              // as product.cuh, repack.cuh
+constexpr uint64_t kDecodedBytes = uint64_t{16} << 20;  ///< of weights at a time: stays in the cache until it is multiplied
 
 LinearOutput output_of(const LinearSpec& part) {
   return {view_of(part.y), values_or_null(part.bias), part.scale, part.accumulate ? 1U : 0U};
@@ -93,29 +95,82 @@ void CudaStream::gemv(const LinearSpec& part, uint32_t rows, const Quantised& x)
   if (rest > 0) columns(groups * x.group_columns, rest, 1);
 }
 
+/// F32 weights stay exact; rows must be whole 16-byte pieces for the library's fast kernels.
+bool CudaStream::takes_product(const LinearSpec& part, uint32_t rows) noexcept {
+  const WeightView& w = cuda_weight(*part.weight).view();
+  return options_.activations == Activations::kAuto && options_.products == Products::kLibrary && rows > kQuantisedRows && w.type != Stored::kF32 && w.cols % 8 == 0 && device_.has_products();
+}
+
+CudaStream::Halves CudaStream::to_halves(Mat x, FloatKind kind) noexcept {
+  const Halves out{scratch<uint16_t>(uint64_t{x.rows} * x.cols), scratch<float>(x.rows), kind};
+  if (error_) return out;
+  auto& args = launch<ToHalfArgs>(KernelId::kToHalf, {1, x.rows, 1}, kProductThreads);
+  args.x = view_of(x);
+  args.to = out.data;
+  args.inverse_scales = out.factors;
+  args.kind = kind;
+  return out;
+}
+
+/// Weights are decoded to 16 bits piece by piece, unless they lie there so already.
+void CudaStream::library_product(const LinearSpec& part, uint32_t rows, const Halves& x) noexcept {
+  const WeightView& w = cuda_weight(*part.weight).view();
+  const size_t place = mark();
+  const bool as_is = w.type == Stored::kF16 || w.type == Stored::kBF16;
+  const auto together = static_cast<uint32_t>(std::clamp<uint64_t>(kDecodedBytes / (uint64_t{w.cols} * 2) / 64 * 64, 64, w.rows));
+  auto* sums = scratch<float>(uint64_t{rows} * w.rows);
+  auto* decoded = as_is ? nullptr : scratch<uint16_t>(uint64_t{together} * w.cols);
+  if (error_) return;
+  for (uint32_t first = 0; first < w.rows; first += as_is ? w.rows : together) {
+    const uint32_t count = as_is ? w.rows : std::min(together, w.rows - first);
+    const void* from = w.data;
+    if (!as_is) {
+      auto& args = launch<DecodeMatrixArgs>(KernelId::kDecodeMatrix, {ceil_div(w.cols, 8 * kDecodeThreads), count, 1}, kDecodeThreads);
+      args.w = w;
+      args.to = decoded;
+      args.to_stride = w.cols;
+      args.first_row = first;
+      args.kind = x.kind;
+      from = decoded;
+    }
+    recorded_.product({from, x.data, sums + first, w.rows, count, rows, w.cols, x.kind == FloatKind::kBF16 ? 1U : 0U});
+  }
+  auto& args = launch<ProductOutArgs>(KernelId::kProductOut, {ceil_div(w.rows, kProductThreads), rows, 1}, kProductThreads);
+  args.out = output_of(part);
+  args.sums = sums;
+  args.factors = x.factors;
+  release(place);
+}
+
 void CudaStream::linear_from(std::span<const LinearSpec> parts, const LinearSource& source) noexcept {
   const uint32_t rows = source.x.rows;
   uint32_t group_columns = std::min(rows, kGemvMaxColumns);
-  bool any_quantised = false, any_exact = false;
+  bool any_quantised = false, any_exact = false, any_bf16 = false, any_f16 = false;
   for (const LinearSpec& part : parts) {
     const bool quantised = takes_quantised(part, rows);
     any_quantised |= quantised;
-    any_exact |= !quantised;
     const WeightView& w = cuda_weight(*part.weight).view();
+    const bool product = takes_product(part, rows);
+    any_exact |= !quantised && !product;
+    any_bf16 |= product && w.type == Stored::kBF16;
+    any_f16 |= product && w.type != Stored::kBF16;
     if (quantised) group_columns = std::min(group_columns, gemv_columns(w.type, w.cols));
   }
   const size_t place = mark();
   // Parts may write what the rows are made of, so everything that reads them comes first.
   const Quantised q = any_quantised ? quantise(source, group_columns) : Quantised{};
   Mat x = source.x;
-  if (any_exact && source.kind != RowSource::kPlain) {
+  if ((any_exact || any_bf16 || any_f16) && source.kind != RowSource::kPlain) {
     x = alloc(source.x.rows, source.x.cols);
     if (source.kind == RowSource::kNorm) norm(x, source.x, *source.norm);
     else gated(x, source.x, source.up, source.activation);
   }
+  const Halves bf16 = any_bf16 ? to_halves(x, FloatKind::kBF16) : Halves{};
+  const Halves f16 = any_f16 ? to_halves(x, FloatKind::kF16) : Halves{};
   if (error_) return;
   for (const LinearSpec& part : parts) {
     if (takes_quantised(part, rows)) gemv(part, rows, q);
+    else if (takes_product(part, rows)) library_product(part, rows, cuda_weight(*part.weight).view().type == Stored::kBF16 ? bf16 : f16);
     else linear_exact(part, x);
   }
   release(place);

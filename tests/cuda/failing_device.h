@@ -58,6 +58,11 @@ class FailingDevice final : public cuda::Device {
     KVASIR_TRY(step());
     return inner_->synchronize();
   }
+  bool has_products() noexcept override { return inner_->has_products(); }
+  Result<void> product(const cuda::Product& product) override {
+    KVASIR_TRY(step());
+    return inner_->product(product);
+  }
   Result<void> begin_capture() override {
     KVASIR_TRY(step());
     return inner_->begin_capture();

@@ -76,6 +76,23 @@ Result<void> EmulatedDevice::launch(const Launch& launch) {
   return {};
 }
 
+Result<void> EmulatedDevice::product(const Product& product) {
+  run([p = product] {
+    const auto value = [&](const void* from, uint64_t at) {
+      const uint16_t bits = static_cast<const uint16_t*>(from)[at];
+      return p.bf16 != 0 ? bfloat_to_float(bits) : half_value(bits);
+    };
+    for (uint32_t c = 0; c < p.columns; ++c) {
+      for (uint32_t m = 0; m < p.rows; ++m) {
+        float sum = 0.0F;
+        for (uint32_t k = 0; k < p.k; ++k) sum += value(p.w, uint64_t{m} * p.k + k) * value(p.x, uint64_t{c} * p.k + k);
+        p.y[c * p.y_stride + m] = sum;
+      }
+    }
+  });
+  return {};
+}
+
 Result<void> EmulatedDevice::synchronize() {
   if (capturing_) return Failure{Code::kBackend, "emulated GPU: wait inside a capture"};
   return {};

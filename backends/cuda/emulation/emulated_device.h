@@ -16,6 +16,7 @@ struct EmulatedOptions {
   Order order = Order::kForward;
   uint64_t memory_bytes = uint64_t{8} << 30;
   uint32_t capability = 90;
+  bool products = true;  ///< stands for a library of products
 };
 
 class EmulatedDevice final : public Device {
@@ -36,6 +37,8 @@ class EmulatedDevice final : public Device {
   Result<void> clear(void* memory, uint64_t bytes) override;
   Result<void> launch(const Launch& launch) override;
   Result<void> synchronize() override;
+  bool has_products() noexcept override { return options_.products; }
+  Result<void> product(const Product& product) override;
   Result<void> begin_capture() override;
   Result<std::unique_ptr<Graph>> end_capture() override;
   Result<void> replay(Graph& graph) override;

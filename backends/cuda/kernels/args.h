@@ -75,12 +75,14 @@ struct RepackArgs {  ///< raw rows -> T16 tiles; `rows` of them, the rest of the
   Stored raw, stored;
   uint32_t rows, cols;
 };
-struct DecodeMatrixArgs {  ///< rows of a matrix as bf16 or f32, row-major
+enum class FloatKind : uint32_t { kF32, kBF16, kF16 };
+struct DecodeMatrixArgs {  ///< rows of a matrix as floats, row-major
   WeightView w;
   void* to;
   uint64_t to_stride;  ///< values
-  uint32_t expert, first_row, rows;
-  uint32_t bf16;
+  uint32_t expert, first_row;
+  FloatKind kind;
+  uint32_t unused;
 };
 
 // -------------------------------------------------------------------------------------------------------------- linear
@@ -111,6 +113,18 @@ struct QuantiseArgs {  ///< 8-bit activations per 32 values, in the order that T
   uint32_t group_columns, layer, activation;
   float eps;
   uint32_t unused;
+};
+struct ToHalfArgs {  ///< rows as 16-bit floats; f16 rows are multiplied by a power of two so that they fit
+  MatView x;
+  uint16_t* to;            ///< [rows][columns of x]
+  float* inverse_scales;   ///< [rows]
+  FloatKind kind;
+  uint32_t unused;
+};
+struct ProductOutArgs {  ///< what write_output() does, for sums that a library left
+  LinearOutput out;
+  const float* sums;       ///< [rows][columns of out.y]
+  const float* factors;    ///< [rows]
 };
 struct GemvArgs {
   WeightView w;

@@ -12,6 +12,7 @@ enum class KernelId : uint32_t {
   kLinearExact, kRouter, kExpertLinear, kExpertSum,
   kStoreKv, kAttention, kAttentionMerge,
   kConv, kScan, kDelta,
+  kToHalf, kProductOut,
   kQuantise,
   kGemvFirst,  ///< T16 type x 1 to 4 columns: gemv_kernel_id()
   kGemvLast = kGemvFirst + 23,

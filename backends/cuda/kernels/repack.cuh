@@ -110,7 +110,8 @@ KVASIR_KERNEL(kRepackThreads, 4) decode_matrix_kernel(KVASIR_ARGS(DecodeMatrixAr
   decode_eight(a.w, a.expert, a.first_row + row, g, v);
   for (uint32_t i = 0; i < 8 && 8 * g + i < a.w.cols; ++i) {
     const uint64_t at = row * a.to_stride + 8 * g + i;
-    if (a.bf16 != 0) static_cast<uint16_t*>(a.to)[at] = bfloat_bits(v[i]);
+    if (a.kind == FloatKind::kBF16) static_cast<uint16_t*>(a.to)[at] = bfloat_bits(v[i]);
+    else if (a.kind == FloatKind::kF16) static_cast<uint16_t*>(a.to)[at] = half_bits(fmaxf(-65504.0F, fminf(65504.0F, v[i])));
     else static_cast<float*>(a.to)[at] = v[i];
   }
 }

@@ -15,6 +15,7 @@ std::unique_ptr<cuda::CudaBackend> open_gpu(const GpuOptions& options) {
   settings.stream.activations = options.activations;
   settings.stream.graphs = options.graphs;
   settings.stream.overlap = options.overlap;
+  settings.stream.products = options.products;
   const std::string name = (*device)->facts().name;
   return std::make_unique<cuda::CudaBackend>(*std::move(device), settings, BackendInfo{"cuda", name, "kvasir-gpu-check", 1, cuda::kCudaNumerics});
 }
@@ -22,7 +23,10 @@ std::unique_ptr<cuda::CudaBackend> open_gpu(const GpuOptions& options) {
 std::vector<std::string> usable_variants() { return {"cuda", "cuda without overlap"}; }
 
 std::unique_ptr<Backend> open_cpu(std::string_view name, uint32_t, Activations activations) {
-  return open_gpu({.activations = activations, .overlap = name == "cuda" ? cuda::StepProgram::Overlap::kKernels : cuda::StepProgram::Overlap::kNone});
+  // The library rounds to 16 bits: the exact tests are not for it (product_test.cpp is).
+  return open_gpu({.activations = activations,
+                   .overlap = name.find("without overlap") == name.npos ? cuda::StepProgram::Overlap::kKernels : cuda::StepProgram::Overlap::kNone,
+                   .products = name.find("library") == name.npos ? cuda::Products::kOwn : cuda::Products::kLibrary});
 }
 
 std::vector<std::string> usable_cpu_backends() { return {"cuda"}; }
