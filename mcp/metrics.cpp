@@ -61,6 +61,7 @@ void write_engine(std::string& out, const EngineMetrics& engine) {
   single(out, "kvasir_engine_step_tokens_total", "counter", "Tokens computed, prompts and answers.", engine.rows);
   single(out, "kvasir_engine_guessed_tokens_total", "counter", "Rows spent on guesses of prompt lookup.", engine.guessed_tokens);
   single(out, "kvasir_engine_accepted_tokens_total", "counter", "Guesses that were right.", engine.accepted_tokens);
+  single(out, "kvasir_engine_parked_total", "counter", "Times that a generation gave up its KV pages to others.", engine.parked);
   single(out, "kvasir_engine_errors_total", "counter", "Steps that the backend failed.", engine.backend_errors);
   single(out, "kvasir_loaded_models", "gauge", "Models in memory.", engine.loaded_models);
   head(out, "kvasir_sequences", "gauge", "Generations with KV pages, and those that wait for some.");

@@ -31,6 +31,7 @@ struct EngineLimits {
   uint32_t max_commands = 4096;       ///< queued
   uint32_t max_sequences = 64;        ///< decoding at once; more wait
   uint32_t max_step_rows = 256;       ///< tokens per step (prefill chunk + decodes)
+  uint64_t max_parked_bytes = 512u << 20;  ///< KV of parked sequences in main memory
   uint32_t max_guesses = 7;           ///< rows per step for guessed tokens (prompt lookup)
   uint64_t max_prompt_tokens = 10'000'000;
   uint32_t max_stop_strings = 64;

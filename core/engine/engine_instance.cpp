@@ -39,7 +39,7 @@ Event cancelled_before_start(const Work& work) {
 
 EngineInstance::EngineInstance(EngineKey key, const EngineEnvironment& environment, const EngineLimits& limits,
                                EngineHost& host)
-    : key_(std::move(key)), environment_(environment), limits_(limits), host_(host), guess_policy_(limits.max_guesses), thread_([this] { run(); }) {}
+    : key_(std::move(key)), environment_(environment), limits_(limits), host_(host), parked_(limits.max_parked_bytes), guess_policy_(limits.max_guesses), thread_([this] { run(); }) {}
 
 void EngineInstance::send(CommandBody body) {
   std::visit(
@@ -219,6 +219,7 @@ void EngineInstance::finish(Requests::iterator request, FinishReason reason) {
     result = std::move(end.result);
     result.loaded_tokens = std::min(r.loaded_tokens, r.cached_tokens);
     result.cache_note = r.cache_note;
+    result.timings.parked = r.parked;
     result.timings.guessed_tokens = r.guessed_tokens;
     result.timings.accepted_tokens = r.accepted_tokens;
     save_pages(request->first, r);  // before the answer: whoever deletes the session then deletes these too
@@ -248,6 +249,7 @@ void EngineInstance::cancel(Requests::iterator request) {
 
 void EngineInstance::erase(Requests::iterator request) {
   if (scheduler_) scheduler_->remove(request->first);
+  parked_.forget(request->first);
   if (const auto serial = serials_.find(request->second.id); serial != serials_.end() && serial->second == request->first) {
     serials_.erase(serial);
   }

@@ -19,6 +19,7 @@
 #include "core/engine/engine_metrics.h"
 #include "core/engine/generation.h"
 #include "core/engine/model_runner.h"
+#include "core/engine/parked_pages.h"
 #include "core/engine/prompt_lookup.h"
 #include "core/engine/side_worker.h"
 
@@ -72,6 +73,7 @@ class EngineInstance {
     uint32_t prompt_tokens = 0, cached_tokens = 0, loaded_tokens = 0;
     std::string cache_note;
     PromptLookup lookup;
+    uint64_t parked = 0;
     uint64_t guessed_tokens = 0, accepted_tokens = 0;
     std::optional<Progress> reported;
     TimePoint reported_at;
@@ -130,9 +132,11 @@ class EngineInstance {
   void on_backend_error(const StepPlan& plan, const Error& error);
   void count_step(const StepPlan& plan, Milliseconds took);
 
-  // engine_instance_blocks.cpp: pages of sessions on disk
+  // engine_instance_blocks.cpp: pages of sessions on disk, of parked sequences in memory
   std::string block_identity(const std::string& salt) const;
   void restore_pages(SeqId serial);
+  void park_pages(SeqId serial);
+  void unpark_pages(SeqId serial);
   void save_pages(SeqId serial, const Request& request);
 
   // engine_instance_side.cpp: what the side worker does
@@ -171,6 +175,7 @@ class EngineInstance {
   std::unique_ptr<ModelRunner> runner_;
   uint32_t context_ = 0;
   std::string cache_identity_;
+  ParkedPages parked_;
   std::vector<std::byte> block_;  // one page of every group, on its way
   double ms_per_row_ = 0;
   GuessPolicy guess_policy_;

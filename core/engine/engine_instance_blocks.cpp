@@ -1,4 +1,5 @@
 // Pages of sessions to the block store and back: written behind when a turn ends, read when a sequence gets its pages.
+// Pages of parked sequences: those of sessions the same way, of others to main memory only (they never reach a disk).
 // A page that cannot be had is computed; why is said in the result.
 #include <utility>
 
@@ -20,7 +21,41 @@ std::string EngineInstance::block_identity(const std::string& salt) const {
   return cache_identity_ + '|' + std::to_string(context_) + '|' + salt;
 }
 
+void EngineInstance::park_pages(SeqId serial) {
+  const auto request = requests_.find(serial);
+  if (request == requests_.end()) return;
+  ++request->second.parked;
+  counters_.parked.fetch_add(1, std::memory_order_relaxed);
+  if (!scheduler_->kv().config().prefix_reuse) return;  // KV that depends on its path is computed again
+  if (environment_.kv_blocks() != nullptr && session_of(request->second.work) != nullptr) {
+    return save_pages(serial, request->second);
+  }
+  const PageTable& table = scheduler_->pages(serial);
+  for (size_t page = 0; (page + 1) * kPageTokens <= table.length && parked_.has_room(block_.size()); ++page) {
+    if (!parked_.find(serial, page).empty()) continue;
+    std::vector<PageId> pages;
+    for (const auto& group : table.pages) pages.push_back(group[page]);
+    std::vector<std::byte> bytes(block_.size());
+    if (!runner_->export_pages(pages, bytes)) return;
+    parked_.keep(serial, page, std::move(bytes));
+  }
+}
+
+/// Parked pages, from the first on that is not in memory any more.
+void EngineInstance::unpark_pages(SeqId serial) {
+  for (;;) {
+    const size_t page = scheduler_->computed_tokens(serial) / kPageTokens;
+    const auto bytes = parked_.find(serial, page);
+    if (bytes.empty()) break;
+    const bool taken = scheduler_->restore_page(
+        serial, [&](const std::vector<PageId>& pages) { return runner_->import_pages(pages, bytes).has_value(); });
+    if (!taken) break;
+  }
+  parked_.forget(serial);
+}
+
 void EngineInstance::restore_pages(SeqId serial) {
+  unpark_pages(serial);
   KvBlockStore* blocks = environment_.kv_blocks();
   const auto request = requests_.find(serial);
   if (blocks == nullptr || request == requests_.end()) return;

@@ -62,6 +62,7 @@ Result<void> EngineInstance::begin_generation(Request& request, const PreparedPr
   sequence.max_tokens = length + request.generation->room();
   sequence.generates = request.generation->room() > 0;
   sequence.logits_from = length;
+  sequence.priority = generate.priority;
   return {};
 }
 
@@ -89,7 +90,8 @@ StepBudget EngineInstance::budget() const {
 
 bool EngineInstance::step() {
   const TimePoint started = clock_.now();
-  const StepPlan plan = scheduler_->plan(budget(), started, [this](SeqId serial) { restore_pages(serial); });
+  const StepPlan plan = scheduler_->plan(budget(), started, {.admitted = [this](SeqId serial) { restore_pages(serial); },
+                                                             .parked = [this](SeqId serial) { park_pages(serial); }});
   for (const SeqId serial : plan.expired) {
     if (const auto request = requests_.find(serial); request != requests_.end()) finish(request, FinishReason::kTimeLimit);
   }

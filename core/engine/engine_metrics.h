@@ -16,6 +16,7 @@ struct EngineMetrics {
   uint64_t completion_tokens = 0;
   uint64_t guessed_tokens = 0;     ///< rows spent on guesses of prompt lookup
   uint64_t accepted_tokens = 0;    ///< of them right
+  uint64_t parked = 0;             ///< times that a sequence gave up its pages
   uint64_t step_microseconds = 0;
   uint64_t backend_errors = 0;
   uint64_t loads = 0;
@@ -30,7 +31,7 @@ struct EngineMetrics {
 /// What one engine thread writes and others read; each value by itself is exact, together they may be a step apart.
 struct EngineCounters {
   std::atomic<uint64_t> steps{0}, rows{0}, sequences{0}, prompt_tokens{0}, cached_tokens{0}, completion_tokens{0},
-      guessed_tokens{0}, accepted_tokens{0}, step_microseconds{0}, backend_errors{0}, loads{0}, waiting{0}, running{0}, kv_total_pages{0}, kv_free_pages{0};
+      guessed_tokens{0}, accepted_tokens{0}, parked{0}, step_microseconds{0}, backend_errors{0}, loads{0}, waiting{0}, running{0}, kv_total_pages{0}, kv_free_pages{0};
 
   void add_to(EngineMetrics& sum) const noexcept {
     sum.steps += steps.load(std::memory_order_relaxed);
@@ -41,6 +42,7 @@ struct EngineCounters {
     sum.completion_tokens += completion_tokens.load(std::memory_order_relaxed);
     sum.guessed_tokens += guessed_tokens.load(std::memory_order_relaxed);
     sum.accepted_tokens += accepted_tokens.load(std::memory_order_relaxed);
+    sum.parked += parked.load(std::memory_order_relaxed);
     sum.step_microseconds += step_microseconds.load(std::memory_order_relaxed);
     sum.backend_errors += backend_errors.load(std::memory_order_relaxed);
     sum.loads += loads.load(std::memory_order_relaxed);

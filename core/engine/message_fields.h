@@ -19,7 +19,7 @@ template <class A> void fields(A& a, SamplingRequest& m) {
 }
 template <class A> void fields(A& a, Generate& m) {
   a(m.id, m.prompt, m.sampling, m.max_tokens, m.max_time_ms, m.stop, m.overflow, m.logprobs, m.want_logprobs,
-    m.return_tokens, m.ignore_eos, m.digest_logits, m.reasoning_budget, m.cache_salt, m.cache_owner);
+    m.return_tokens, m.ignore_eos, m.digest_logits, m.reasoning_budget, m.cache_salt, m.cache_owner, m.priority);
 }
 template <class A> void fields(A& a, CountTokens& m) { a(m.id, m.prompt); }
 template <class A> void fields(A& a, ScoreText& m) { a(m.id, m.prompt, m.text, m.tokens, m.has_tokens, m.top, m.score_from, m.cache_salt); }
@@ -37,8 +37,8 @@ template <class A> void fields(A& a, Progress& m) { a(m.id, m.phase, m.done, m.t
 template <class A> void fields(A& a, TextDelta& m) { a(m.id, m.text, m.tokens_so_far); }
 template <class A> void fields(A& a, Usage& m) { a(m.prompt_tokens, m.cached_tokens, m.completion_tokens, m.reasoning_tokens); }
 template <class A> void fields(A& a, Timings& m) {
-  a(m.queue_ms, m.load_ms, m.prefill_ms, m.ttft_ms, m.decode_ms, m.prefill_tok_s, m.decode_tok_s, m.guessed_tokens,
-    m.accepted_tokens);
+  a(m.queue_ms, m.load_ms, m.prefill_ms, m.ttft_ms, m.decode_ms, m.prefill_tok_s, m.decode_tok_s, m.parked,
+    m.guessed_tokens, m.accepted_tokens);
 }
 template <class A> void fields(A& a, LogprobEntry& m) { a(m.token, m.text, m.logprob, m.top); }
 template <class A> void fields(A& a, SamplingParams& m) {
@@ -80,6 +80,7 @@ constexpr uint8_t last_of(QuantizeOnLoad) { return static_cast<uint8_t>(Quantize
 constexpr uint8_t last_of(Activations) { return static_cast<uint8_t>(Activations::kF32); }
 constexpr uint8_t last_of(Prompt::Kind) { return static_cast<uint8_t>(Prompt::Kind::kTokens); }
 constexpr uint8_t last_of(OverflowPolicy) { return static_cast<uint8_t>(OverflowPolicy::kCompress); }
+constexpr uint8_t last_of(Priority) { return static_cast<uint8_t>(Priority::kHigh); }
 constexpr uint8_t last_of(FinishReason) { return static_cast<uint8_t>(FinishReason::kGrammar); }
 constexpr uint8_t last_of(Phase) { return static_cast<uint8_t>(Phase::kDecode); }
 constexpr uint8_t last_of(Code) { return static_cast<uint8_t>(Code::kInternal); }

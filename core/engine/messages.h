@@ -12,6 +12,7 @@
 
 #include "backends/backend.h"
 #include "core/base/result.h"
+#include "core/engine/priority.h"
 #include "core/model/model.h"
 #include "core/sampling/sampler.h"
 
@@ -75,6 +76,7 @@ struct Generate {
   uint32_t max_tokens = 100;
   std::optional<uint32_t> reasoning_budget;  ///< most tokens of a thought; then its end is put in the model's mouth
   uint64_t max_time_ms = 0;        ///< 0: none
+  Priority priority = Priority::kNormal;
   std::vector<std::string> stop;
   OverflowPolicy overflow = OverflowPolicy::kError;
   uint32_t logprobs = 0;           ///< top alternatives per token; see want_logprobs
@@ -149,6 +151,7 @@ struct Usage {
 };
 struct Timings {
   double queue_ms = 0, load_ms = 0, prefill_ms = 0, ttft_ms = 0, decode_ms = 0, prefill_tok_s = 0, decode_tok_s = 0;
+  uint64_t parked = 0;  ///< times that its place was taken by work of a higher priority, or while its reader was behind
   uint64_t guessed_tokens = 0, accepted_tokens = 0;  ///< by prompt lookup: rows spent, rows that were right
 };
 struct LogprobEntry {

@@ -49,29 +49,37 @@ Result<void> Scheduler::admit(SeqRequest request) {
   sequence.max_tokens = max_tokens;
   sequence.logits_from = request.generates ? length - 1 : std::min(request.logits_from, length);
   sequence.generates = request.generates;
+  sequence.priority = request.priority;
   sequence.deadline = request.deadline;
   sequence.table.root = request.root;
   sequences_.emplace(request.id, std::move(sequence));
-  waiting_.insert(request.id);
+  waiting_.insert(turn_of(request.id));
   return {};
 }
 
-bool Scheduler::preempt_one() {
-  auto victim = running_.end();
-  for (auto it = running_.begin(); it != running_.end(); ++it) {
-    const Sequence& sequence = sequences_.at(*it);
-    if (!sequence.paused) continue;
-    if (victim == running_.end() || sequence.paused_since < sequences_.at(*victim).paused_since) victim = it;
-  }
+/// The longest paused; else the lowest priority below `who_waits`, and of those the latest.
+bool Scheduler::preempt_one(Priority who_waits, const PlanHooks& hooks) {
+  const auto before = [&](SeqId a, SeqId b) {
+    const Sequence& x = sequences_.at(a);
+    const Sequence& y = sequences_.at(b);
+    if (x.paused != y.paused) return x.paused;
+    return x.paused ? x.paused_since < y.paused_since : Turn{y.priority, b} < Turn{x.priority, a};
+  };
+  const auto victim = std::ranges::min_element(running_, before);
   if (victim == running_.end()) return false;
-  kv_.close(sequences_.at(*victim).table);
+  const SeqId id = *victim;
+  Sequence& sequence = sequences_.at(id);
+  if (!sequence.paused && sequence.priority >= who_waits) return false;
+  if (hooks.parked) hooks.parked(id);
+  kv_.close(sequence.table);
   running_.erase(victim);
+  if (!sequence.paused) waiting_.insert(turn_of(id));
   return true;
 }
 
-void Scheduler::admit_waiting(StepPlan& plan, const std::function<void(SeqId)>& admitted) {
+void Scheduler::admit_waiting(StepPlan& plan, const PlanHooks& hooks) {
   while (!waiting_.empty()) {
-    const SeqId id = *waiting_.begin();
+    const SeqId id = waiting_.begin()->id;
     Sequence& sequence = sequences_.at(id);
     // Rows that want logits are computed even where their KV is known.
     std::span<const TokenId> reusable = sequence.tokens;
@@ -80,12 +88,12 @@ void Scheduler::admit_waiting(StepPlan& plan, const std::function<void(SeqId)>& 
       return running_.size() < limits_.max_sequences && kv_.open(sequence.table, reusable, sequence.max_tokens);
     };
     bool open = fits();
-    while (!open && preempt_one()) open = fits();
+    while (!open && preempt_one(sequence.priority, hooks)) open = fits();
     if (!open) return;
-    waiting_.erase(waiting_.begin());
+    waiting_.erase(turn_of(id));
     running_.push_back(id);
     if (kv_.config().state_slots > 0) plan.fresh_states.push_back(sequence.table.state_slot);
-    if (admitted) admitted(id);
+    if (hooks.admitted) hooks.admitted(id);
     if (!std::exchange(sequence.seen, true)) sequence.reused = sequence.table.length;
   }
 }
@@ -103,10 +111,14 @@ void Scheduler::share_decodes(Shares& shares) {
 }
 
 void Scheduler::share_prefills(Shares& shares) {
+  for (const Priority priority : {Priority::kHigh, Priority::kNormal, Priority::kLow}) share_prefills(shares, priority);
+}
+
+void Scheduler::share_prefills(Shares& shares, Priority priority) {
   std::vector<size_t> hungry;
   for (size_t i = 0; i < shares.sequences.size(); ++i) {
     const Sequence& sequence = *shares.sequences[i];
-    if (!sequence.paused && sequence.left() > 0 && !(sequence.generates && sequence.left() == 1)) hungry.push_back(i);
+    if (sequence.priority == priority && !sequence.paused && sequence.left() > 0 && !(sequence.generates && sequence.left() == 1)) hungry.push_back(i);
   }
   if (hungry.empty() || shares.rows == 0) return;
   std::rotate(hungry.begin(), hungry.begin() + static_cast<std::ptrdiff_t>(prefill_turn_ % hungry.size()), hungry.end());
@@ -156,13 +168,13 @@ bool Scheduler::restore_page(SeqId id, const std::function<bool(const std::vecto
   return true;
 }
 
-StepPlan Scheduler::plan(const StepBudget& budget, TimePoint now, const std::function<void(SeqId)>& admitted) {
+StepPlan Scheduler::plan(const StepBudget& budget, TimePoint now, const PlanHooks& hooks) {
   StepPlan plan;
   for (const auto& [id, sequence] : sequences_) {
     if (sequence.deadline && *sequence.deadline <= now) plan.expired.push_back(id);
   }
   for (const SeqId id : plan.expired) remove(id);
-  admit_waiting(plan, admitted);
+  admit_waiting(plan, hooks);
   Shares shares{.rows = std::min(budget.rows, kv_.config().max_step_rows), .score_rows = budget.score_rows,
                 .sequences = {}, .given = {}};
   for (const SeqId id : running_) shares.sequences.push_back(&sequences_.at(id));
@@ -210,7 +222,7 @@ void Scheduler::remove(SeqId id) {
     kv_.close(found->second.table);
     std::erase(running_, id);
   }
-  waiting_.erase(id);
+  waiting_.erase(turn_of(id));
   sequences_.erase(found);
 }
 
@@ -219,13 +231,13 @@ void Scheduler::pause(SeqId id) {
   if (found == sequences_.end() || found->second.paused) return;
   found->second.paused = true;
   found->second.paused_since = ++pauses_;
-  waiting_.erase(id);
+  waiting_.erase(turn_of(id));
 }
 
 void Scheduler::resume(SeqId id) {
   const auto found = sequences_.find(id);
   if (found == sequences_.end() || !std::exchange(found->second.paused, false)) return;
-  if (!found->second.table.open) waiting_.insert(id);
+  if (!found->second.table.open) waiting_.insert(turn_of(id));
 }
 
 SeqPhase Scheduler::phase(SeqId id) const {
@@ -241,7 +253,7 @@ bool Scheduler::awaits_token(SeqId id) const {
 }
 
 size_t Scheduler::requests_ahead(SeqId id) const {
-  return static_cast<size_t>(std::distance(waiting_.begin(), waiting_.lower_bound(id)));
+  return static_cast<size_t>(std::distance(waiting_.begin(), waiting_.lower_bound(turn_of(id))));
 }
 
 bool Scheduler::has_work() const {
@@ -272,7 +284,7 @@ bool Scheduler::invariants_hold() const {
   if (running.size() != running_.size() || running_.size() > limits_.max_sequences) return false;
   for (const auto& [id, sequence] : sequences_) {
     if (sequence.table.open != running.contains(id)) return false;
-    if (waiting_.contains(id) != (!sequence.table.open && !sequence.paused)) return false;
+    if (waiting_.contains(turn_of(id)) != (!sequence.table.open && !sequence.paused)) return false;
     if (sequence.table.length > sequence.tokens.size() || sequence.tokens.size() > sequence.max_tokens) return false;
     if (sequence.table.open) live.push_back(&sequence.table);
   }

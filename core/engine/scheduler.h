@@ -17,10 +17,11 @@
 #include "core/base/clock.h"
 #include "core/base/result.h"
 #include "core/engine/kv_pages.h"
+#include "core/engine/priority.h"
 
 namespace kvasir {
 
-using SeqId = uint64_t;  ///< also the order of arrival: admission is first come, first served
+using SeqId = uint64_t;  ///< also the order of arrival: among equals, admission is first come, first served
 
 struct SeqRequest {
   SeqId id = 0;
@@ -28,6 +29,7 @@ struct SeqRequest {
   uint32_t max_tokens = 0;       ///< prompt and output at most: what is reserved
   uint32_t logits_from = 0;      ///< first token whose row wants logits; a generation: the last of the prompt
   bool generates = true;         ///< false: ends when every row is computed (scoring)
+  Priority priority = Priority::kNormal;
   std::optional<TimePoint> deadline;
   ChainHash root;                ///< whose cached pages may be shared
 };
@@ -57,6 +59,12 @@ struct StepPlan {
   bool empty() const noexcept { return parts.empty(); }
 };
 
+/// Called by plan(), each with a sequence whose page table is open.
+struct PlanHooks {
+  std::function<void(SeqId)> admitted = {};  ///< it got its pages: the moment for restore_page()
+  std::function<void(SeqId)> parked = {};    ///< it is about to lose them: the moment to keep what they hold
+};
+
 struct SchedulerLimits {
   uint32_t max_sequences = 64;   ///< with KV at once
   uint32_t min_chunk = 16;       ///< prefill rows per sequence and step at least, where there is room
@@ -72,10 +80,10 @@ class Scheduler {
   /// kTooLarge (more pages than there are).
   Result<void> admit(SeqRequest request);
   /// The rows of the next step. Decodes come first, one row each; what is left of the budget is shared evenly among
-  /// prefills, so that a long prompt delays nobody by more than its share. Paused sequences lose their KV (and compute
-  /// it again later) when others wait for pages.
-  /// `admitted` is called for each sequence that gets its pages: the moment for restore_page().
-  StepPlan plan(const StepBudget& budget, TimePoint now, const std::function<void(SeqId)>& admitted = {});
+  /// prefills of the highest priority, so that a long prompt delays no equal by more than its share. When pages or
+  /// places are short, paused sequences give up theirs, then running ones of a lower priority than who waits: their KV is
+  /// put back or computed again later, to the same bits.
+  StepPlan plan(const StepBudget& budget, TimePoint now, const PlanHooks& hooks = {});
   /// The next page of this sequence's tokens is not computed but filled by `fill`, which gets one page per group and
   /// says whether it did. Never the last token's page. False: nothing changed.
   bool restore_page(SeqId id, const std::function<bool(const std::vector<PageId>&)>& fill);
@@ -119,6 +127,7 @@ class Scheduler {
     uint32_t max_tokens = 0;
     uint32_t logits_from = 0;
     bool generates = true;
+    Priority priority = Priority::kNormal;
     bool paused = false;
     bool seen = false;             // was admitted before: `reused` is settled
     uint64_t paused_since = 0;
@@ -130,17 +139,27 @@ class Scheduler {
   };
 
   struct Shares;  // rows given so far in a plan
-  void admit_waiting(StepPlan& plan, const std::function<void(SeqId)>& admitted);
-  bool preempt_one();
+  /// Higher priority first, then first come.
+  struct Turn {
+    Priority priority;
+    SeqId id;
+    bool operator<(const Turn& other) const noexcept {
+      return priority != other.priority ? priority > other.priority : id < other.id;
+    }
+  };
+  Turn turn_of(SeqId id) const { return {sequences_.at(id).priority, id}; }
+  void admit_waiting(StepPlan& plan, const PlanHooks& hooks);
+  bool preempt_one(Priority who_waits, const PlanHooks& hooks);
   void share_decodes(Shares& shares);
   void share_prefills(Shares& shares);
+  void share_prefills(Shares& shares, Priority priority);
   uint32_t affordable_guesses(const Sequence& sequence, uint32_t rows_left) const;
   void take_rows(SeqId id, Sequence& sequence, uint32_t count, uint32_t guesses, StepPlan& plan);
 
   SchedulerLimits limits_;
   KvPages kv_;
   std::map<SeqId, Sequence> sequences_;
-  std::set<SeqId> waiting_;      // without pages, not paused
+  std::set<Turn> waiting_;       // without pages, not paused
   std::vector<SeqId> running_;   // with pages, in order of admission
   size_t decode_turn_ = 0;       // who is served first when rows are short
   size_t prefill_turn_ = 0;

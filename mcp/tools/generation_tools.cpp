@@ -52,6 +52,10 @@ FieldTable<GenerateArgs> build_fields() {
       .add("suffix", &A::suffix, "Fill in what belongs between prompt and this text (code models).")
       .add("max_time_ms", &A::max_time_ms, "Return what is there after this time (finish_reason time_limit).",
            {.minimum = 1, .maximum = kMaxTimeMs})
+      .add("priority", &A::priority,
+           "low, normal or high. When not all fit, lower ones give up their place until the higher are done, and then go "
+           "on with the same tokens.",
+           {.one_of = {"low", "normal", "high"}})
       .add("overflow", &A::overflow,
            "When the prompt is longer than the context: error (default, says the numbers), truncate_oldest (drops the "
            "oldest messages) or sliding_window (keeps beginning and newest tokens). What was removed is in the result.",
@@ -117,6 +121,11 @@ Result<Prompt> to_prompt(GenerateArgs& args) {
   return prompt;
 }
 
+Priority priority_of(std::string_view name) {
+  if (name == "low") return Priority::kLow;
+  return name == "high" ? Priority::kHigh : Priority::kNormal;
+}
+
 Json top_json(const std::vector<std::pair<TokenId, float>>& top) {
   Json list = Json::array();
   for (const auto& [id, logprob] : top) list.push_back(Json::array({id, logprob}));
@@ -126,7 +135,7 @@ Json top_json(const std::vector<std::pair<TokenId, float>>& top) {
 Json timings_json(const Timings& t) {
   return Json{{"queue_ms", t.queue_ms},        {"load_ms", t.load_ms},     {"prefill_ms", t.prefill_ms},
               {"ttft_ms", t.ttft_ms},          {"decode_ms", t.decode_ms}, {"prefill_tok_s", t.prefill_tok_s},
-              {"decode_tok_s", t.decode_tok_s}, {"guessed_tokens", t.guessed_tokens},
+              {"decode_tok_s", t.decode_tok_s}, {"parked", t.parked}, {"guessed_tokens", t.guessed_tokens},
               {"accepted_tokens", t.accepted_tokens}};
 }
 
@@ -212,6 +221,7 @@ Result<ToolRequest> to_request(GenerateArgs args) {
   generate.max_tokens = args.max_tokens;
   generate.reasoning_budget = args.reasoning_budget;
   generate.max_time_ms = args.max_time_ms.value_or(0);
+  generate.priority = priority_of(args.priority.value_or("normal"));
   generate.stop = std::move(args.stop);
   generate.overflow = policy;
   generate.logprobs = args.logprobs;

@@ -29,7 +29,7 @@ struct GenerateArgs : TemplateArgs {
   std::optional<std::string> suffix;
   std::optional<uint32_t> reasoning_budget;
   std::optional<uint64_t> max_time_ms;
-  std::optional<std::string> overflow;
+  std::optional<std::string> priority, overflow;
   uint32_t logprobs = 0;
   bool return_tokens = false;
   bool ignore_eos = false;

@@ -15,12 +15,14 @@ EngineDriver::EngineDriver(const FakeModelOptions& options, uint32_t pages, Sche
   runner_ = std::move(*ModelRunner::create(*model_, *backend_, spec, max_rows));
 }
 
-void EngineDriver::admit(SeqId id, std::vector<TokenId> prompt, uint32_t new_tokens, std::optional<TimePoint> deadline) {
+void EngineDriver::admit(SeqId id, std::vector<TokenId> prompt, uint32_t new_tokens, std::optional<TimePoint> deadline,
+                         Priority priority) {
   SeqRequest request;
   request.id = id;
   request.max_tokens = static_cast<uint32_t>(prompt.size()) + new_tokens;
   request.tokens = std::move(prompt);
   request.deadline = deadline;
+  request.priority = priority;
   if (!scheduler_->admit(std::move(request))) throw std::runtime_error("not admitted");
   wanted_[id] = new_tokens;
   output[id];

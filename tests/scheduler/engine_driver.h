@@ -18,7 +18,8 @@ class EngineDriver {
   /// One step; sequences that have all their tokens leave. Returns rows computed.
   uint32_t step(const StepBudget& budget, TimePoint now);
   Scheduler& scheduler() { return *scheduler_; }
-  void admit(SeqId id, std::vector<TokenId> prompt, uint32_t new_tokens, std::optional<TimePoint> deadline = {});
+  void admit(SeqId id, std::vector<TokenId> prompt, uint32_t new_tokens, std::optional<TimePoint> deadline = {},
+             Priority priority = Priority::kNormal);
   /// What to guess behind a sequence's output so far; its next step carries that where there is room.
   std::function<std::vector<TokenId>(SeqId, const std::vector<TokenId>& output)> guesser;
   uint64_t accepted = 0;  ///< guesses that were right

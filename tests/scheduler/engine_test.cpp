@@ -267,3 +267,40 @@ TEST_CASE("unpolled events do not grow with the text") {
   CHECK(events <= 3);  // progress, one joined delta, the result
   CHECK(engine.texts[id] == std::get<GenerateResult>(engine.finals.at(id)).text);
 }
+
+TEST_CASE("a generation that was parked goes on with the same tokens, from its kept pages") {
+  const auto ask_low = [] {
+    Generate low = generate(std::string(200, 'l') + "ow", 120);
+    low.priority = Priority::kLow;
+    low.ignore_eos = true;
+    low.digest_logits = true;
+    return low;
+  };
+  Generate high = generate(std::string(400, 'h'), 8);
+  high.priority = Priority::kHigh;
+  high.ignore_eos = true;
+  // One place, and pages for little more than one context: the high prompt takes what the low one held.
+  const EngineLimits limits{.max_sequences = 1};
+  const FakeModelOptions options{.max_context = 512, .step_time = std::chrono::microseconds(500)};
+  const bool keeps = GENERATE(true, false);
+  EngineLimits here = limits;
+  if (!keeps) here.max_parked_bytes = 0;
+  EngineHarness alone(options, limits);
+  const auto expected = alone.ask<GenerateResult>(ask_low());
+  EngineHarness engine(options, here);
+  const GenerationId first = engine.send(ask_low());
+  while (engine.engine().metrics().completion_tokens < 5) engine.next(std::chrono::milliseconds(1));
+  const GenerationId second = engine.send(high);
+  const auto urgent = engine.wait_for<GenerateResult>(second);
+  const auto low = engine.wait_for<GenerateResult>(first);
+  CHECK(urgent.timings.parked == 0);
+  CHECK(low.timings.parked == 1);
+  CHECK(low.tokens == expected.tokens);
+  CHECK(low.logit_digests == expected.logit_digests);
+  // Computed: every token once, and again what no page held: less than one page, or everything so far.
+  const uint64_t once = expected.usage.prompt_tokens + urgent.usage.prompt_tokens + 119 + 7;
+  const uint64_t again = engine.engine().metrics().rows - engine.engine().metrics().guessed_tokens +
+                         engine.engine().metrics().accepted_tokens - once;
+  if (keeps) CHECK(again < kPageTokens);
+  else CHECK(again >= 128);
+}

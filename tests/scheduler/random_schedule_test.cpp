@@ -14,6 +14,7 @@ namespace {
 struct Job {
   std::vector<TokenId> prompt;
   uint32_t new_tokens = 0;
+  Priority priority = Priority::kNormal;
 };
 
 Job random_job(std::mt19937& random) {
@@ -23,6 +24,7 @@ Job random_job(std::mt19937& random) {
   const size_t own = 1 + random() % 120;
   for (size_t i = 0; i < own; ++i) job.prompt.push_back(static_cast<TokenId>(random() % 250));
   job.new_tokens = 1 + random() % 40;
+  job.priority = static_cast<Priority>(random() % 3);
   return job;
 }
 
@@ -61,7 +63,7 @@ void run_randomly(const FakeModelOptions& options, uint32_t seed) {
         Job job = random_job(random);
         std::optional<TimePoint> deadline;
         if (random() % 5 == 0) deadline = clock.now() + std::chrono::milliseconds(random() % 200);
-        driver.admit(next, job.prompt, job.new_tokens, deadline);
+        driver.admit(next, job.prompt, job.new_tokens, deadline, job.priority);
         answers.emplace(next, alone(options, job));
         jobs.emplace(next++, std::move(job));
         break;

@@ -225,3 +225,55 @@ TEST_CASE("a deadline ends a sequence in any state and is reported once") {
   CHECK_FALSE(scheduler.has_work());
   CHECK_FALSE(scheduler.next_deadline());
 }
+
+namespace {
+
+SeqRequest with_priority(SeqRequest request, Priority priority) {
+  request.priority = priority;
+  return request;
+}
+
+}  // namespace
+
+TEST_CASE("who waits takes the place of what matters less, the latest of it first") {
+  Scheduler scheduler(pages(100), {.max_sequences = 2});
+  REQUIRE(scheduler.admit(with_priority(request(1, 10, 50), Priority::kLow)));
+  REQUIRE(scheduler.admit(with_priority(request(2, 10, 50), Priority::kLow)));
+  step(scheduler, 64);
+  REQUIRE(scheduler.admit(request(3, 10, 2)));
+  std::vector<SeqId> parked;
+  const StepPlan plan = scheduler.plan({.rows = 64}, kStart, {.admitted = {}, .parked = [&](SeqId id) {
+                                         CHECK(scheduler.pages(id).open);
+                                         parked.push_back(id);
+                                       }});
+  scheduler.apply(plan);
+  CHECK(parked == std::vector<SeqId>{2});
+  CHECK(rows_of(plan).contains(1));
+  CHECK(rows_of(plan).contains(3));
+  CHECK(scheduler.phase(2) == SeqPhase::kWaiting);
+  CHECK(scheduler.requests_ahead(2) == 0);
+  scheduler.remove(3);
+  for (int i = 0; i < 3 && scheduler.phase(2) == SeqPhase::kWaiting; ++i) step(scheduler, 64);
+  CHECK(scheduler.phase(2) != SeqPhase::kWaiting);
+}
+
+TEST_CASE("equals never take each other's place") {
+  Scheduler scheduler(pages(100), {.max_sequences = 1});
+  REQUIRE(scheduler.admit(request(1, 10, 50)));
+  step(scheduler, 64);
+  REQUIRE(scheduler.admit(request(2, 10, 50)));
+  CHECK(rows_of(step(scheduler, 64)).contains(1));
+  CHECK(scheduler.phase(2) == SeqPhase::kWaiting);
+  REQUIRE(scheduler.admit(with_priority(request(3, 10, 50), Priority::kLow)));
+  CHECK(scheduler.requests_ahead(2) == 0);
+  CHECK(scheduler.requests_ahead(3) == 1);
+}
+
+TEST_CASE("the prompt that matters more is computed first") {
+  Scheduler scheduler(pages(100));
+  REQUIRE(scheduler.admit(with_priority(request(1, 300, 5), Priority::kLow)));
+  REQUIRE(scheduler.admit(with_priority(request(2, 100, 5), Priority::kHigh)));
+  const auto rows = rows_of(step(scheduler, 64));
+  CHECK(rows.at(2) == 64);
+  CHECK_FALSE(rows.contains(1));
+}
