@@ -37,38 +37,35 @@ void replay(const char* name, void (*target)(std::string_view)) {
   CHECK(files > 0);
 }
 
+struct Target {
+  const char* folder;
+  void (*run)(std::string_view);
+};
+constexpr Target kTargets[] = {
+    {"gguf_fuzz", fuzz::gguf},
+    {"http_fuzz", fuzz::http},
+    {"jinja_fuzz", fuzz::jinja},
+    {"json_fuzz", fuzz::json},
+    {"model_folder_fuzz", fuzz::model_folder},
+    {"safetensors_fuzz", fuzz::safetensors},
+    {"sentencepiece_fuzz", fuzz::sentencepiece},
+    {"template_trust_fuzz", fuzz::template_trust},
+    {"tokenizer_fuzz", fuzz::tokenizer},
+    {"tokenizer_json_fuzz", fuzz::tokenizer_json},
+    {"websocket_fuzz", fuzz::websocket},
+};
+
 }  // namespace
 
-TEST_CASE("fuzz corpus: JSON messages") {
-  replay("json_fuzz", fuzz::json);
+TEST_CASE("every file of the fuzz corpus, and changes to it") {
+  for (const auto& [folder, run] : kTargets) {
+    DYNAMIC_SECTION(folder) {
+      replay(folder, run);
+    }
+  }
 }
-TEST_CASE("fuzz corpus: HTTP requests") {
-  replay("http_fuzz", fuzz::http);
-}
-TEST_CASE("fuzz corpus: WebSocket frames") {
-  replay("websocket_fuzz", fuzz::websocket);
-}
-TEST_CASE("fuzz corpus: GGUF files") {
-  replay("gguf_fuzz", fuzz::gguf);
-}
-TEST_CASE("fuzz corpus: chat templates") {
-  replay("jinja_fuzz", fuzz::jinja);
-}
-TEST_CASE("fuzz corpus: what templates may call trusted") {
-  replay("template_trust_fuzz", fuzz::template_trust);
-}
-TEST_CASE("fuzz corpus: texts and vocabularies") {
-  replay("tokenizer_fuzz", fuzz::tokenizer);
-}
-TEST_CASE("fuzz corpus: tokenizer.json") {
-  replay("tokenizer_json_fuzz", fuzz::tokenizer_json);
-}
-TEST_CASE("fuzz corpus: tokenizer.model") {
-  replay("sentencepiece_fuzz", fuzz::sentencepiece);
-}
-TEST_CASE("fuzz corpus: safetensors files") {
-  replay("safetensors_fuzz", fuzz::safetensors);
-}
-TEST_CASE("fuzz corpus: config.json and index.json of a folder") {
-  replay("model_folder_fuzz", fuzz::model_folder);
+
+TEST_CASE("every folder of the fuzz corpus has its target") {
+  const auto folders = fs::directory_iterator(KVASIR_FUZZ_CORPUS);
+  CHECK(std::distance(begin(folders), end(folders)) == std::ssize(kTargets));
 }
