@@ -58,6 +58,7 @@ class CudaStream final : public Stream {
 
   void rope(Mat x, uint32_t heads, const RopeSpec& spec) noexcept override;
   void store_kv(uint32_t kv_layer, Mat k, Mat v) noexcept override;
+  void rope_store(Mat q, uint32_t q_heads, Mat k, uint32_t kv_heads, Mat v, uint32_t kv_layer, const RopeSpec& spec) noexcept override;
   void attention(Mat y, Mat q, const AttentionSpec& spec) noexcept override;
 
   void moe(Mat y, Mat x, const MoeSpec& spec) noexcept override;
@@ -125,6 +126,10 @@ class CudaStream final : public Stream {
   void lay_out_rows() noexcept;
   bool pages_there(uint32_t group, uint32_t window) noexcept;
   bool kv_usable(uint32_t kv_layer) noexcept;
+  bool rope_fits(Mat x, uint32_t heads, const RopeSpec& spec) noexcept;
+  RopeArgs rope_args(Mat x, uint32_t heads, const RopeSpec& spec, const float* frequencies) const noexcept;
+  bool store_fits(uint32_t kv_layer, Mat k, Mat v) noexcept;
+  StoreKvArgs store_args(uint32_t kv_layer, Mat k, Mat v) noexcept;
   KvLayerView kv_layer(uint32_t kv_layer) noexcept;
   bool linear_fits(std::span<const LinearSpec> parts, Mat x) noexcept;
   bool takes_quantised(const LinearSpec& part, uint32_t rows) const noexcept;
@@ -132,7 +137,7 @@ class CudaStream final : public Stream {
   Quantised quantise(const LinearSource& source, uint32_t group_columns) noexcept;
   void linear_from(std::span<const LinearSpec> parts, const LinearSource& source) noexcept;
   void linear_exact(const LinearSpec& part, Mat x) noexcept;
-  void gemv(const LinearSpec& part, uint32_t rows, const Quantised& x) noexcept;
+  void gemv(std::span<const LinearSpec> parts, uint32_t rows, const Quantised& x) noexcept;
   bool takes_product(const LinearSpec& part, uint32_t rows) noexcept;
   Halves to_halves(Mat x, FloatKind kind) noexcept;
   void library_product(const LinearSpec& part, uint32_t rows, const Halves& x) noexcept;

@@ -17,23 +17,46 @@ constexpr uint32_t shared_bytes(uint32_t heads, uint32_t k_dim, uint32_t v_dim) 
 
 }  // namespace
 
-void CudaStream::store_kv(uint32_t layer, Mat k, Mat v) noexcept {
-  if (!kv_usable(layer) || !has_data(k)) return;
+bool CudaStream::store_fits(uint32_t layer, Mat k, Mat v) noexcept {
+  if (!kv_usable(layer) || !has_data(k)) return false;
   const KvLayerSpec& spec = pool_->spec().layers[layer];
   const bool values = spec.v_dim > 0;
-  if (!require(k.rows == layout_->rows && k.cols == spec.n_kv_heads * spec.k_dim && (values ? v.cols == spec.n_kv_heads * spec.v_dim && v.rows == k.rows && v.data != nullptr : v.cols == 0),
-               "store_kv: shapes differ")) {
-    return;
-  }
-  if (!pages_there(spec.group, 1)) return;
-  const KvLayerView view = kv_layer(layer);
-  auto& args = launch<StoreKvArgs>(KernelId::kStoreKv, {spec.n_kv_heads, k.rows, 1}, kThreads);
-  args.kv = view;
+  return require(k.rows == layout_->rows && k.cols == spec.n_kv_heads * spec.k_dim &&
+                     (values ? v.cols == spec.n_kv_heads * spec.v_dim && v.rows == k.rows && v.data != nullptr : v.cols == 0),
+                 "store_kv: shapes differ") &&
+         pages_there(spec.group, 1);
+}
+
+StoreKvArgs CudaStream::store_args(uint32_t layer, Mat k, Mat v) noexcept {
+  const bool values = pool_->spec().layers[layer].v_dim > 0;
+  StoreKvArgs args{};
+  args.kv = kv_layer(layer);
   args.step = tables_;
   args.k = k.data;
   args.k_stride = k.stride;
   args.v = values ? v.data : nullptr;
   args.v_stride = values ? v.stride : 0;
+  return args;
+}
+
+void CudaStream::store_kv(uint32_t layer, Mat k, Mat v) noexcept {
+  if (!store_fits(layer, k, v)) return;
+  const StoreKvArgs args = store_args(layer, k, v);
+  launch<StoreKvArgs>(KernelId::kStoreKv, {pool_->spec().layers[layer].n_kv_heads, k.rows, 1}, kThreads) = args;
+}
+
+void CudaStream::rope_store(Mat q, uint32_t q_heads, Mat k, uint32_t kv_heads, Mat v, uint32_t layer, const RopeSpec& spec) noexcept {
+  if (spec.kind == RopeKind::kNone) return store_kv(layer, k, v);
+  if (!rope_fits(q, q_heads, spec) || !rope_fits(k, kv_heads, spec) || !store_fits(layer, k, v)) return;
+  if (!require(kv_heads == pool_->spec().layers[layer].n_kv_heads, "rope_store: another number of heads")) return;
+  const float* frequencies = bring_in(spec.inverse_frequency);
+  const StoreKvArgs store = store_args(layer, k, v);
+  if (error_) return;
+  auto& args = launch<RopeStoreArgs>(KernelId::kRopeStore, {q_heads + kv_heads, k.rows, 1}, kThreads);
+  args.store = store;
+  args.q = rope_args(q, q_heads, spec, frequencies);
+  args.k = rope_args(k, kv_heads, spec, frequencies);
+  args.q_heads = q_heads;
 }
 
 void CudaStream::attention(Mat y, Mat q, const AttentionSpec& spec) noexcept {

@@ -76,19 +76,32 @@ CudaStream::Quantised CudaStream::quantise(const LinearSource& source, uint32_t 
   return out;
 }
 
-void CudaStream::gemv(const LinearSpec& part, uint32_t rows, const Quantised& x) noexcept {
-  const CudaWeight& w = cuda_weight(*part.weight);
-  const uint32_t cols = w.view().cols, tiles = ceil_div(w.rows(), kTileRows);
+/// Parts of one type; one launch for all.
+void CudaStream::gemv(std::span<const LinearSpec> parts, uint32_t rows, const Quantised& x) noexcept {
+  const WeightView& first_view = cuda_weight(*parts[0].weight).view();
+  const Stored type = first_view.type;
+  const uint32_t cols = first_view.cols;
+  uint32_t tiles = 0;
+  for (const LinearSpec& part : parts) tiles += ceil_div(part.weight->rows(), kTileRows);
   const uint32_t together = kGemvWarps / gemv_warps_per_tile(ceil_div(cols, 256));
   const uint32_t blocks = std::min(device_.facts().multiprocessors, ceil_div(tiles, together));
   const auto columns = [&](uint32_t first, uint32_t width, uint32_t groups) {
-    auto& args = launch<GemvArgs>(gemv_kernel_id(t16_index(w.view().type), width), {blocks, groups, 1}, kGemvWarps * 32, gemv_shared_bytes(w.view().type, cols, width));
-    args.w = w.view();
+    auto& args = launch<GemvArgs>(gemv_kernel_id(t16_index(type), width), {blocks, groups, 1}, kGemvWarps * 32, gemv_shared_bytes(type, cols, width));
     args.q = x.q + uint64_t{first} * cols;
     args.scales = x.scales + uint64_t{first} * cols / 32 * 4;
-    args.out = output_of(part);
-    args.out.y.data += uint64_t{first} * args.out.y.stride;
-    args.tiles = tiles;
+    args.tile_bytes = first_view.row_bytes;
+    args.cols = cols;
+    args.parts = static_cast<uint32_t>(parts.size());
+    uint32_t end = 0;
+    for (size_t i = 0; i < parts.size(); ++i) {
+      const WeightView& w = cuda_weight(*parts[i].weight).view();
+      end += ceil_div(w.rows, kTileRows);
+      args.part[i].data = w.data;
+      args.part[i].out = output_of(parts[i]);
+      args.part[i].out.y.data += uint64_t{first} * parts[i].y.stride;
+      args.part[i].rows = w.rows;
+      args.part[i].end_tile = end;
+    }
   };
   const uint32_t groups = rows / x.group_columns, rest = rows % x.group_columns;
   if (groups > 0) columns(0, x.group_columns, groups);
@@ -168,10 +181,19 @@ void CudaStream::linear_from(std::span<const LinearSpec> parts, const LinearSour
   const Halves bf16 = any_bf16 ? to_halves(x, FloatKind::kBF16) : Halves{};
   const Halves f16 = any_f16 ? to_halves(x, FloatKind::kF16) : Halves{};
   if (error_) return;
-  for (const LinearSpec& part : parts) {
-    if (takes_quantised(part, rows)) gemv(part, rows, q);
-    else if (takes_product(part, rows)) library_product(part, rows, cuda_weight(*part.weight).view().type == Stored::kBF16 ? bf16 : f16);
-    else linear_exact(part, x);
+  for (size_t i = 0; i < parts.size();) {
+    const LinearSpec& part = parts[i];
+    size_t run = 1;  // neighbours of one type share a launch
+    if (takes_quantised(part, rows)) {
+      const Stored type = cuda_weight(*part.weight).view().type;
+      while (run < kGemvParts && i + run < parts.size() && takes_quantised(parts[i + run], rows) && cuda_weight(*parts[i + run].weight).view().type == type) ++run;
+      gemv(parts.subspan(i, run), rows, q);
+    } else if (takes_product(part, rows)) {
+      library_product(part, rows, cuda_weight(*part.weight).view().type == Stored::kBF16 ? bf16 : f16);
+    } else {
+      linear_exact(part, x);
+    }
+    i += run;
   }
   release(place);
 }

@@ -132,23 +132,32 @@ void CudaStream::gather_rows(Mat y, Mat x, std::span<const uint32_t> rows) noexc
   if (there != nullptr) copy_rows(y, x.data, x.stride, there);
 }
 
-void CudaStream::rope(Mat x, uint32_t heads, const RopeSpec& spec) noexcept {
-  if (spec.kind == RopeKind::kNone || !has_data(x)) return;
-  if (!require(heads > 0 && x.cols % heads == 0 && x.rows == layout_->rows && tables_.positions != nullptr, "rope: columns are no multiple of heads")) return;
+bool CudaStream::rope_fits(Mat x, uint32_t heads, const RopeSpec& spec) noexcept {
+  if (!has_data(x)) return false;
+  if (!require(heads > 0 && x.cols % heads == 0 && x.rows == layout_->rows && tables_.positions != nullptr, "rope: columns are no multiple of heads")) return false;
   const uint32_t size = x.cols / heads, pairs = spec.dims / 2;
-  if (!require(pairs > 0 && spec.dims % 2 == 0 && spec.dims <= size && spec.offset <= size - spec.dims && spec.inverse_frequency.size() == pairs, "rope: dims do not fit the head")) return;
-  const float* frequencies = bring_in(spec.inverse_frequency);
-  if (frequencies == nullptr) return;
-  auto& args = launch<RopeArgs>(KernelId::kRope, {heads, x.rows, 1}, kThreads);
+  return require(pairs > 0 && spec.dims % 2 == 0 && spec.dims <= size && spec.offset <= size - spec.dims && spec.inverse_frequency.size() == pairs, "rope: dims do not fit the head");
+}
+
+RopeArgs CudaStream::rope_args(Mat x, uint32_t heads, const RopeSpec& spec, const float* frequencies) const noexcept {
+  RopeArgs args{};
   args.x = x.data;
   args.stride = x.stride;
   args.inverse_frequency = frequencies;
   args.positions = tables_.positions;
-  args.head_size = size;
+  args.head_size = x.cols / heads;
   args.offset = spec.offset;
-  args.pairs = pairs;
+  args.pairs = spec.dims / 2;
   args.interleaved = spec.kind == RopeKind::kInterleaved ? 1 : 0;
   args.magnitude = spec.magnitude;
+  return args;
+}
+
+void CudaStream::rope(Mat x, uint32_t heads, const RopeSpec& spec) noexcept {
+  if (spec.kind == RopeKind::kNone || !rope_fits(x, heads, spec)) return;
+  const float* frequencies = bring_in(spec.inverse_frequency);
+  if (frequencies == nullptr) return;
+  launch<RopeArgs>(KernelId::kRope, {heads, x.rows, 1}, kThreads) = rope_args(x, heads, spec, frequencies);
 }
 
 }  // namespace kvasir::cuda

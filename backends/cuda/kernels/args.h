@@ -126,12 +126,20 @@ struct ProductOutArgs {  ///< what write_output() does, for sums that a library 
   const float* sums;       ///< [rows][columns of out.y]
   const float* factors;    ///< [rows]
 };
+/// One of the matrices that share a launch: all of one type and with the same columns.
+struct GemvPart {
+  const uint8_t* data;
+  LinearOutput out;
+  uint32_t rows;
+  uint32_t end_tile;  ///< tiles of this part and of those before it
+};
+constexpr uint32_t kGemvParts = 4;
 struct GemvArgs {
-  WeightView w;
   const int8_t* q;
   const float* scales;
-  LinearOutput out;
-  uint32_t tiles, unused;
+  uint64_t tile_bytes;
+  uint32_t cols, parts;
+  GemvPart part[kGemvParts];
 };
 
 // ----------------------------------------------------------------------------------------------------------- attention
@@ -157,6 +165,11 @@ struct StoreKvArgs {
   const float* k;
   const float* v;  ///< null: no values
   uint64_t k_stride, v_stride;
+};
+struct RopeStoreArgs {  ///< rope of q and k in place, then k and v to the cache
+  StoreKvArgs store;
+  RopeArgs q, k;         ///< pairs 0: not turned
+  uint32_t q_heads, unused;
 };
 struct AttentionArgs {
   KvLayerView kv;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "backends/cuda/kernels/args.h"
+#include "backends/cuda/kernels/rope.cuh"
 #include "backends/cuda/kernels/simt.h"
 
 namespace kvasir::cuda {
@@ -39,10 +40,9 @@ KVASIR_DEVICE void store_vector(KvKind kind, uint8_t* to, uint32_t stride, uint1
 
 KVASIR_DEVICE uint32_t value_bytes(KvKind kind) { return kind == KvKind::kF32 ? 4 : kind == KvKind::kF16 ? 2 : 1; }
 
-/// Grid: (KV heads, rows).
-KVASIR_KERNEL(kAttentionThreads, 4) store_kv_kernel(KVASIR_ARGS(StoreKvArgs) a) {
-  begin_dependent();
-  const uint32_t h = block_x(), t = block_y(), slot = a.step.slots[t], in = slot % kPageRows;
+/// Head h of row t to the cache.
+KVASIR_DEVICE void store_head(const StoreKvArgs& a, uint32_t h, uint32_t t) {
+  const uint32_t slot = a.step.slots[t], in = slot % kPageRows;
   const KvHeadView& l = a.kv.head;
   uint8_t* head = head_of_slot(a.kv, a.step.sequence_of_row[t], slot, h);
   store_vector(l.kind, head + in * value_bytes(l.kind), kPageRows, reinterpret_cast<uint16_t*>(head + l.k_scales) + in, kPageRows,
@@ -51,6 +51,23 @@ KVASIR_KERNEL(kAttentionThreads, 4) store_kv_kernel(KVASIR_ARGS(StoreKvArgs) a) 
   const uint32_t blocks = (l.v_stride + 31) / 32;
   store_vector(l.kind, head + l.v + static_cast<uint64_t>(in) * l.v_stride * value_bytes(l.kind), 1,
                reinterpret_cast<uint16_t*>(head + l.v_scales) + in * blocks, 1, a.v + t * a.v_stride + h * l.v_dim, l.v_dim);
+}
+
+/// Grid: (KV heads, rows).
+KVASIR_KERNEL(kAttentionThreads, 4) store_kv_kernel(KVASIR_ARGS(StoreKvArgs) a) {
+  begin_dependent();
+  store_head(a, block_x(), block_y());
+}
+
+/// Grid: (query heads + KV heads, rows).
+KVASIR_KERNEL(kAttentionThreads, 4) rope_store_kernel(KVASIR_ARGS(RopeStoreArgs) a) {
+  begin_dependent();
+  const uint32_t t = block_y();
+  if (block_x() < a.q_heads) return turn_head(a.q, block_x(), t);
+  const uint32_t h = block_x() - a.q_heads;
+  turn_head(a.k, h, t);
+  sync_block();  // other threads' pairs are read now
+  store_head(a.store, h, t);
 }
 
 /// Key value d of row `in` of a page.

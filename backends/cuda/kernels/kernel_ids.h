@@ -10,7 +10,7 @@ enum class KernelId : uint32_t {
   kDecodeRows, kNorm, kElement, kCopyRows, kRope,
   kRepack, kDecodeMatrix,
   kLinearExact, kRouter, kExpertLinear, kExpertSum,
-  kStoreKv, kAttention, kAttentionMerge,
+  kStoreKv, kRopeStore, kAttention, kAttentionMerge,
   kConv, kScan, kDelta,
   kToHalf, kProductOut,
   kQuantise,
