@@ -137,6 +137,7 @@ class EngineInstance {
   void restore_pages(SeqId serial);
   void park_pages(SeqId serial);
   void unpark_pages(SeqId serial);
+  void load_pages(SeqId serial);
   void save_pages(SeqId serial, const Request& request);
 
   // engine_instance_side.cpp: what the side worker does

@@ -48,31 +48,52 @@ void EngineInstance::unpark_pages(SeqId serial) {
     const auto bytes = parked_.find(serial, page);
     if (bytes.empty()) break;
     const bool taken = scheduler_->restore_page(
-        serial, [&](const std::vector<PageId>& pages) { return runner_->import_pages(pages, bytes).has_value(); });
+        serial, kPageTokens, [&](const std::vector<PageId>& pages) { return runner_->import_pages(pages, bytes).has_value(); });
     if (!taken) break;
   }
   parked_.forget(serial);
 }
 
+/// From wherever they are: parked, then disk, then what other sequences have of the page where they went on otherwise.
 void EngineInstance::restore_pages(SeqId serial) {
+  if (!scheduler_->kv().config().prefix_reuse) return;
   unpark_pages(serial);
+  load_pages(serial);
+  const KvPages::PartialPage begun = scheduler_->partial_page(serial);
+  if (begun.rows == 0) return;
+  (void)scheduler_->restore_page(serial, begun.rows, [&](const std::vector<PageId>& pages) {
+    return runner_->copy_pages(begun.pages, pages).has_value();
+  });
+}
+
+void EngineInstance::load_pages(SeqId serial) {
   KvBlockStore* blocks = environment_.kv_blocks();
   const auto request = requests_.find(serial);
   if (blocks == nullptr || request == requests_.end()) return;
   const Generate* generate = session_of(request->second.work);
-  if (generate == nullptr || !scheduler_->kv().config().prefix_reuse) return;
+  if (generate == nullptr) return;
   const std::span<const TokenId> tokens = scheduler_->tokens(serial);
-  std::string key = blocks->root(block_identity(generate->cache_salt));
-  for (size_t page = 0; (page + 1) * kPageTokens < tokens.size(); ++page) {
-    key = blocks->next(key, tokens.subspan(page * kPageTokens, kPageTokens));
-    if (page * kPageTokens < scheduler_->computed_tokens(serial)) continue;  // in memory
+  const auto load = [&](const std::string& key, uint32_t rows) {
     auto loaded = blocks->load(key, block_);
     if (!loaded && loaded.error().code != Code::kNotFound) request->second.cache_note = loaded.error().message;
-    if (!loaded) return;
-    const bool taken = scheduler_->restore_page(
-        serial, [&](const std::vector<PageId>& pages) { return runner_->import_pages(pages, block_).has_value(); });
-    if (!taken) return;
-    request->second.loaded_tokens += kPageTokens;
+    const bool taken = loaded && scheduler_->restore_page(serial, rows, [&](const std::vector<PageId>& pages) {
+      return runner_->import_pages(pages, block_).has_value();
+    });
+    if (taken) request->second.loaded_tokens += rows;
+    return taken;
+  };
+  std::string key = blocks->root(block_identity(generate->cache_salt));
+  size_t at = 0;
+  for (; at + kPageTokens < tokens.size(); at += kPageTokens) {
+    const std::string next = blocks->next(key, tokens.subspan(at, kPageTokens));
+    if (at >= scheduler_->computed_tokens(serial) && !load(next, kPageTokens)) break;
+    key = next;
+  }
+  if (at != scheduler_->computed_tokens(serial)) return;
+  // Where an earlier turn ended inside a page.
+  for (auto rows = static_cast<uint32_t>(std::min<size_t>(kPageTokens - 1, tokens.size() - 1 - at)); rows > 0; --rows) {
+    const std::string tail = blocks->next(key, tokens.subspan(at, rows));
+    if (blocks->contains(tail)) return void(load(tail, rows));
   }
 }
 
@@ -84,8 +105,10 @@ void EngineInstance::save_pages(SeqId serial, const Request& request) {
   const PageTable& table = scheduler_->pages(serial);
   const std::span<const TokenId> tokens = scheduler_->tokens(serial);
   std::string key = blocks->root(block_identity(generate->cache_salt));
-  for (size_t page = 0; table.open && (page + 1) * kPageTokens <= table.length; ++page) {
-    key = blocks->next(key, tokens.subspan(page * kPageTokens, kPageTokens));
+  for (size_t page = 0; table.open && page * kPageTokens < table.length; ++page) {
+    // The last page may have begun only; a later turn that ends elsewhere saves it anew.
+    const size_t rows = std::min<size_t>(kPageTokens, table.length - page * kPageTokens);
+    key = blocks->next(key, tokens.subspan(page * kPageTokens, rows));
     std::vector<std::byte> bytes;
     if (!blocks->contains(key)) {
       std::vector<PageId> pages;

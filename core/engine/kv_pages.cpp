@@ -71,6 +71,16 @@ uint32_t KvPages::cached_tokens(const ChainHash& root, std::span<const TokenId> 
   return static_cast<uint32_t>(match(root, tokens, tokens.size() / kPageTokens).size()) * kPageTokens;
 }
 
+KvPages::PartialPage KvPages::partial_page(const PageTable& table, std::span<const TokenId> tokens) const {
+  if (!config_.prefix_reuse || table.length % kPageTokens != 0 || tokens.size() < table.length + 2) return {};
+  if (table.chain_.size() != table.length / kPageTokens) return {};
+  const auto rest = tokens.subspan(table.length, std::min<size_t>(kPageTokens, tokens.size() - 1 - table.length));
+  const PageNodeId parent = table.chain_.empty() ? kRootNode : table.chain_.back();
+  const PrefixIndex::Partial found = index_.longest_partial(parent, table.root, rest);
+  if (found.tokens == 0) return {};
+  return {.pages = index_.node(found.node).pages, .rows = found.tokens};
+}
+
 bool KvPages::open(PageTable& table, std::span<const TokenId> tokens, uint32_t max_tokens) {
   // The last token is always computed: its logits are what the request is about.
   std::vector<PageNodeId> chain = match(table.root, tokens, tokens.empty() ? 0 : (tokens.size() - 1) / kPageTokens);

@@ -63,6 +63,13 @@ class KvPages {
   /// The KV of the next `count` slots is there. `tokens`: the whole sequence so far (at least length + count), by which
   /// full pages become known to others.
   void commit(PageTable& table, uint32_t count, std::span<const TokenId> tokens);
+  /// The page of each group whose first rows are the next tokens of a sequence with only whole pages so far, and how many
+  /// (never all that remain: the last token is computed). To be copied before anything else is taken. None: no rows.
+  struct PartialPage {
+    std::vector<PageId> pages;
+    uint32_t rows = 0;
+  };
+  PartialPage partial_page(const PageTable& table, std::span<const TokenId> tokens) const;
   /// A second table on the same pages (its own recurrent state slot: the caller copies the state). False: no room.
   bool fork(const PageTable& from, PageTable& to, uint32_t max_tokens);
   void close(PageTable& table);

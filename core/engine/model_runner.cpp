@@ -67,6 +67,13 @@ Result<void> ModelRunner::import_pages(const std::vector<PageId>& pages, std::sp
   return {};
 }
 
+Result<void> ModelRunner::copy_pages(const std::vector<PageId>& from, const std::vector<PageId>& to) {
+  for (uint32_t g = 0; g < from.size(); ++g) {
+    if (from[g] != to[g]) KVASIR_TRY(pool_->copy_page(g, from[g], to[g]));
+  }
+  return {};
+}
+
 Result<void> ModelRunner::run(const StepPlan& plan, const Scheduler& scheduler) {
   for (const PageCopy& copy : plan.copies) KVASIR_TRY(pool_->copy_page(copy.group, copy.from, copy.to));
   for (const uint32_t slot : plan.fresh_states) KVASIR_TRY(pool_->zero_state(slot));

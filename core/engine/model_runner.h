@@ -27,6 +27,8 @@ class ModelRunner {
   uint64_t block_bytes() const;
   Result<void> export_pages(const std::vector<PageId>& pages, std::span<std::byte> into) const;
   Result<void> import_pages(const std::vector<PageId>& pages, std::span<const std::byte> from);
+  /// One page of each group to another. Errors: those of the pool.
+  Result<void> copy_pages(const std::vector<PageId>& from, const std::vector<PageId>& to);
   uint64_t kv_bytes() const noexcept { return pool_->bytes(); }
 
  private:

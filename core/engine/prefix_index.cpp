@@ -33,14 +33,32 @@ std::optional<PageNodeId> PrefixIndex::find(PageNodeId parent, const ChainHash& 
   return found->second;
 }
 
+PrefixIndex::Partial PrefixIndex::longest_partial(PageNodeId parent, const ChainHash& root,
+                                                  std::span<const TokenId> tokens) const {
+  Partial best;
+  const auto children = children_of_.find(hash_after(parent, root));
+  if (children == children_of_.end()) return best;
+  const std::span<const PageNodeId> all = children->second;
+  for (const PageNodeId id : all.last(std::min(all.size(), kMostSiblings))) {
+    const Node& child = nodes_.at(id);
+    if (child.parent != parent) continue;
+    const auto differ = std::ranges::mismatch(tokens, child.tokens);
+    const auto same = static_cast<uint32_t>(differ.in1 - tokens.begin());
+    if (same > best.tokens) best = {id, same};
+  }
+  return best;
+}
+
 PageNodeId PrefixIndex::insert(PageNodeId parent, const ChainHash& root, std::span<const TokenId> tokens,
                                std::vector<PageId> pages) {
   const PageNodeId id = next_id_++;
   Node node;
   node.parent = parent;
-  node.hash = chain_next(hash_after(parent, root), tokens);
+  node.before = hash_after(parent, root);
+  node.hash = chain_next(node.before, tokens);
   std::ranges::copy(tokens, node.tokens.begin());
   node.pages = std::move(pages);
+  children_of_[node.before].push_back(id);
   by_hash_.insert_or_assign(node.hash, id);  // on a collision the older page is merely not found again
   nodes_.emplace(id, std::move(node));
   if (parent != kRootNode) {
@@ -83,6 +101,9 @@ std::optional<std::vector<PageId>> PrefixIndex::evict() {
   Node& node = entry.mapped();
   if (const auto known = by_hash_.find(node.hash); known != by_hash_.end() && known->second == id) by_hash_.erase(known);
   --idle_;
+  const auto siblings = children_of_.find(node.before);
+  std::erase(siblings->second, id);
+  if (siblings->second.empty()) children_of_.erase(siblings);
   if (node.parent != kRootNode) {
     --nodes_.at(node.parent).children;
     update_leaf(node.parent);
@@ -95,6 +116,8 @@ bool PrefixIndex::consistent() const {
   std::unordered_map<PageNodeId, uint32_t> children;
   for (const auto& [id, node] : nodes_) {
     idle += node.idle ? 1 : 0;
+    const auto siblings = children_of_.find(node.before);
+    if (siblings == children_of_.end() || std::ranges::count(siblings->second, id) != 1) return false;
     if (node.parent == kRootNode) continue;
     const auto parent = nodes_.find(node.parent);
     if (parent == nodes_.end() || (parent->second.idle && !node.idle)) return false;

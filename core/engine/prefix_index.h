@@ -37,7 +37,7 @@ class PrefixIndex {
  public:
   struct Node {
     PageNodeId parent = kRootNode;
-    ChainHash hash;
+    ChainHash before, hash;  ///< of everything up to this page, and with it
     std::array<TokenId, kPageTokens> tokens{};
     std::vector<PageId> pages;  ///< one per group
     uint32_t children = 0;
@@ -47,6 +47,13 @@ class PrefixIndex {
 
   /// The child of `parent` with these tokens, if its KV is here.
   std::optional<PageNodeId> find(PageNodeId parent, const ChainHash& root, std::span<const TokenId> tokens) const;
+  /// The child of `parent` that begins with the most of `tokens` (fewer than a page), and how many those are. Looks at
+  /// kMostSiblings children at most.
+  struct Partial {
+    PageNodeId node = kRootNode;
+    uint32_t tokens = 0;
+  };
+  Partial longest_partial(PageNodeId parent, const ChainHash& root, std::span<const TokenId> tokens) const;
   /// Adds what find() did not find. The node is in use.
   PageNodeId insert(PageNodeId parent, const ChainHash& root, std::span<const TokenId> tokens, std::vector<PageId> pages);
   const Node& node(PageNodeId id) const { return nodes_.at(id); }
@@ -58,11 +65,14 @@ class PrefixIndex {
   bool consistent() const;
 
  private:
+  static constexpr size_t kMostSiblings = 256;
+
   ChainHash hash_after(PageNodeId parent, const ChainHash& root) const;
   void update_leaf(PageNodeId id);
 
   std::unordered_map<PageNodeId, Node> nodes_;
   std::unordered_map<ChainHash, PageNodeId, ChainHashOf> by_hash_;
+  std::unordered_map<ChainHash, std::vector<PageNodeId>, ChainHashOf> children_of_;  // by the hash of their parent
   std::set<std::pair<uint64_t, PageNodeId>> idle_leaves_;  // by last use
   PageNodeId next_id_ = 1;
   uint64_t tick_ = 0;

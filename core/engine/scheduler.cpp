@@ -81,11 +81,8 @@ void Scheduler::admit_waiting(StepPlan& plan, const PlanHooks& hooks) {
   while (!waiting_.empty()) {
     const SeqId id = waiting_.begin()->id;
     Sequence& sequence = sequences_.at(id);
-    // Rows that want logits are computed even where their KV is known.
-    std::span<const TokenId> reusable = sequence.tokens;
-    if (!sequence.generates && sequence.logits_from < reusable.size()) reusable = reusable.first(sequence.logits_from + 1);
     const auto fits = [&] {
-      return running_.size() < limits_.max_sequences && kv_.open(sequence.table, reusable, sequence.max_tokens);
+      return running_.size() < limits_.max_sequences && kv_.open(sequence.table, sequence.reusable(), sequence.max_tokens);
     };
     bool open = fits();
     while (!open && preempt_one(sequence.priority, hooks)) open = fits();
@@ -155,17 +152,22 @@ void Scheduler::take_rows(SeqId id, Sequence& sequence, uint32_t count, uint32_t
   plan.parts.push_back(part);
 }
 
-bool Scheduler::restore_page(SeqId id, const std::function<bool(const std::vector<PageId>&)>& fill) {
+bool Scheduler::restore_page(SeqId id, uint32_t rows, const std::function<bool(const std::vector<PageId>&)>& fill) {
   Sequence& sequence = sequences_.at(id);
   PageTable& table = sequence.table;
-  if (!table.open || table.length % kPageTokens != 0 || sequence.left() <= kPageTokens) return false;
+  if (!table.open || table.length % kPageTokens != 0 || table.length + rows >= sequence.reusable().size()) return false;
   std::vector<PageCopy> copies;  // none: a whole page is new to everybody
-  kv_.extend(table, kPageTokens, copies);
+  kv_.extend(table, rows, copies);
   std::vector<PageId> pages;
   for (const auto& group : table.pages) pages.push_back(group[table.length / kPageTokens]);
   if (!fill(pages)) return false;
-  kv_.commit(table, kPageTokens, sequence.tokens);
+  kv_.commit(table, rows, sequence.tokens);
   return true;
+}
+
+KvPages::PartialPage Scheduler::partial_page(SeqId id) const {
+  const Sequence& sequence = sequences_.at(id);
+  return kv_.partial_page(sequence.table, sequence.reusable());
 }
 
 StepPlan Scheduler::plan(const StepBudget& budget, TimePoint now, const PlanHooks& hooks) {

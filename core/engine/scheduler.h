@@ -84,12 +84,14 @@ class Scheduler {
   /// places are short, paused sequences give up theirs, then running ones of a lower priority than who waits: their KV is
   /// put back or computed again later, to the same bits.
   StepPlan plan(const StepBudget& budget, TimePoint now, const PlanHooks& hooks = {});
-  /// The next page of this sequence's tokens is not computed but filled by `fill`, which gets one page per group and
-  /// says whether it did. Never the last token's page. False: nothing changed.
-  bool restore_page(SeqId id, const std::function<bool(const std::vector<PageId>&)>& fill);
+  /// The next page of this sequence's tokens, or so many of its first rows, is not computed but filled by `fill`, which
+  /// gets one page per group and says whether it did. Never the last token. False: nothing changed.
+  bool restore_page(SeqId id, uint32_t rows, const std::function<bool(const std::vector<PageId>&)>& fill);
   /// Tokens that may follow, to be computed with the next decode row of this sequence where budget and reservation
   /// allow. Requires awaits_token(id) == false.
   void guess(SeqId id, std::span<const TokenId> tokens);
+  /// Where the next tokens of this sequence stand at the beginning of another's page: see KvPages.
+  KvPages::PartialPage partial_page(SeqId id) const;
   /// The plan's rows were computed, guesses apart. Sequences that left meanwhile are skipped.
   void apply(const StepPlan& plan);
   /// The token sampled from the last row. Requires phase(id) == kDecode and nothing left to compute.
@@ -135,6 +137,11 @@ class Scheduler {
     std::optional<TimePoint> deadline;
     PageTable table;
     std::vector<TokenId> guesses;  // behind the last token; only those of the last plan remain
+    /// Tokens whose KV may come from elsewhere: rows that want logits are computed even where their KV is known.
+    std::span<const TokenId> reusable() const noexcept {
+      const std::span<const TokenId> all = tokens;
+      return !generates && logits_from < all.size() ? all.first(logits_from + 1) : all;
+    }
     uint32_t left() const noexcept { return static_cast<uint32_t>(tokens.size()) - table.length; }
   };
 

@@ -72,12 +72,29 @@ TEST_CASE("a new engine reads a session's pages and says the same") {
   const std::string text(150, 'q');
   const auto first = lab.start()->ask<GenerateResult>(session(text));
   CHECK(first.loaded_tokens == 0);
-  CHECK(lab.blocks->pages.size() == (151 + 79) / kPageTokens);
+  CHECK(lab.blocks->pages.size() == (151 + 79) / kPageTokens + 1);  // and one that has begun
   const auto second = lab.start()->ask<GenerateResult>(session(text));
   CHECK(second.tokens == first.tokens);
   CHECK(second.loaded_tokens == 128);
   CHECK(second.usage.cached_tokens == 128);
   CHECK(lab.blocks->owners.begin()->second == "s_1");
+}
+
+TEST_CASE("a turn goes on from inside the page where the last one ended") {
+  Lab lab;
+  const auto first = lab.start()->ask<GenerateResult>(session(std::string(150, 'q'), 20));
+  REQUIRE(first.tokens.size() == 20);
+  Generate next = session("", 10);
+  next.prompt.kind = Prompt::Kind::kTokens;
+  next.prompt.tokens = {kFakeBos};
+  next.prompt.tokens.insert(next.prompt.tokens.end(), 150, 'q');
+  next.prompt.tokens.insert(next.prompt.tokens.end(), first.tokens.begin(), first.tokens.end());
+  for (const TokenId id : {'m', 'o', 'r', 'e'}) next.prompt.tokens.push_back(id);
+  const auto harness = lab.start();
+  const auto second = harness->ask<GenerateResult>(next);
+  CHECK(second.loaded_tokens == 151 + 19);  // what had KV when the turn ended
+  CHECK(second.usage.cached_tokens == second.loaded_tokens);
+  CHECK(second.tokens == EngineHarness().ask<GenerateResult>(next).tokens);
 }
 
 TEST_CASE("pages in memory are not read again, and what was read serves others") {

@@ -88,9 +88,33 @@ TEST_CASE("a cached prefix is counted and changes nothing") {
   const auto first = engine.ask<GenerateResult>(what);
   const auto second = engine.ask<GenerateResult>(what);
   CHECK(first.usage.cached_tokens == 0);
-  CHECK(second.usage.cached_tokens == 256);
+  CHECK(second.usage.cached_tokens == 300);  // all but the last, whose logits are asked for
   CHECK(second.usage.prompt_tokens == 301);
   CHECK(second.tokens == first.tokens);
+}
+
+TEST_CASE("a prefix that ends inside a page is taken to the last token") {
+  EngineHarness engine, alone;
+  const std::string shared(100, 's');
+  engine.ask<GenerateResult>(generate(shared + std::string(80, 'a'), 20));
+  for (const std::string& end : {std::string("b"), std::string(50, 'b'), std::string(28, 'a') + "c"}) {
+    INFO(end);
+    const Generate what = generate(shared + end, 20);
+    const auto result = engine.ask<GenerateResult>(what);
+    CHECK(result.usage.cached_tokens == 101 + (end[0] == 'a' ? 28 : 0));  // the first token is the beginning of text
+    CHECK(result.tokens == alone.ask<GenerateResult>(what).tokens);
+  }
+}
+
+TEST_CASE("another principal's prefix is not taken, not even in part") {
+  EngineHarness engine;
+  Generate alice = generate(std::string(100, 's'), 1), bob = generate(std::string(40, 's'), 1);
+  alice.cache_salt = "alice";
+  bob.cache_salt = "bob";
+  engine.ask<GenerateResult>(alice);
+  CHECK(engine.ask<GenerateResult>(bob).usage.cached_tokens == 0);
+  bob.cache_salt = "alice";
+  CHECK(engine.ask<GenerateResult>(bob).usage.cached_tokens == 40);
 }
 
 TEST_CASE("a cancel ends a running generation with the text so far") {
