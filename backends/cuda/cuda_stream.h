@@ -133,11 +133,15 @@ class CudaStream final : public Stream {
   KvLayerView kv_layer(uint32_t kv_layer) noexcept;
   bool linear_fits(std::span<const LinearSpec> parts, Mat x) noexcept;
   bool takes_quantised(const LinearSpec& part, uint32_t rows) const noexcept;
+  /// Rows that one launch may take; 0: none.
   uint32_t gemv_columns(Stored type, uint32_t cols) const noexcept;
+  uint32_t gemm_columns(Stored type, uint32_t cols) const noexcept;
   Quantised quantise(const LinearSource& source, uint32_t group_columns) noexcept;
   void linear_from(std::span<const LinearSpec> parts, const LinearSource& source) noexcept;
   void linear_exact(const LinearSpec& part, Mat x) noexcept;
+  static uint32_t list_parts(std::span<const LinearSpec> parts, uint32_t first, GemvPart* to) noexcept;
   void gemv(std::span<const LinearSpec> parts, uint32_t rows, const Quantised& x) noexcept;
+  void gemm(std::span<const LinearSpec> parts, uint32_t rows, const Quantised& x) noexcept;
   bool takes_product(const LinearSpec& part, uint32_t rows) noexcept;
   Halves to_halves(Mat x, FloatKind kind) noexcept;
   void library_product(const LinearSpec& part, uint32_t rows, const Halves& x) noexcept;
@@ -145,7 +149,7 @@ class CudaStream final : public Stream {
   void expert_linear(const Weight& w, const Weight* bias, Mat y, Mat x, const uint32_t* ids, uint32_t items_per_x) noexcept;
   bool state_usable(uint32_t state_layer, uint64_t offset, uint64_t floats) noexcept;
 
-  static constexpr uint32_t kQuantisedRows = 16;  ///< up to so many rows weights are streamed, four rows at a time
+  static constexpr uint32_t kQuantisedRows = 64;  ///< up to so many rows weights are streamed, all with the same bits
   static constexpr uint32_t kMaxRows = 65535;  ///< a grid's second side
 
   Device& device_;

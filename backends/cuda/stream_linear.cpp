@@ -33,10 +33,17 @@ bool CudaStream::linear_fits(std::span<const LinearSpec> parts, Mat x) noexcept 
 
 bool CudaStream::takes_quantised(const LinearSpec& part, uint32_t rows) const noexcept {
   const CudaWeight& w = cuda_weight(*part.weight);
-  return options_.activations == Activations::kAuto && is_t16(w.view().type) && rows <= kQuantisedRows && gemv_columns(w.view().type, w.view().cols) > 0;
+  return options_.activations == Activations::kAuto && is_t16(w.view().type) && rows <= kQuantisedRows &&
+         (rows <= kGemvMaxColumns ? gemv_columns(w.view().type, w.view().cols) : gemm_columns(w.view().type, w.view().cols)) > 0;
 }
 
-/// Columns that fit into shared memory together; 0: not even one.
+uint32_t CudaStream::gemm_columns(Stored type, uint32_t cols) const noexcept {
+  for (uint32_t columns = kGemmMaxColumns; columns >= 8; columns /= 2) {
+    if (gemm_shared_bytes(type, cols, columns) + 4096 <= device_.facts().shared_bytes) return columns;
+  }
+  return 0;
+}
+
 uint32_t CudaStream::gemv_columns(Stored type, uint32_t cols) const noexcept {
   for (uint32_t columns = kGemvMaxColumns; columns > 0; --columns) {
     if (gemv_shared_bytes(type, cols, columns) + 4096 <= device_.facts().shared_bytes) return columns;
@@ -76,36 +83,72 @@ CudaStream::Quantised CudaStream::quantise(const LinearSource& source, uint32_t 
   return out;
 }
 
+/// Fills in the matrices of a launch, with the rows from `first` on; their tiles.
+uint32_t CudaStream::list_parts(std::span<const LinearSpec> parts, uint32_t first, GemvPart* to) noexcept {
+  uint32_t tiles = 0, rows = 0;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const WeightView& w = cuda_weight(*parts[i].weight).view();
+    tiles += ceil_div(w.rows, kTileRows);
+    to[i].data = w.data;
+    to[i].out = output_of(parts[i]);
+    to[i].out.y.data += uint64_t{first} * parts[i].y.stride;
+    to[i].rows = w.rows;
+    to[i].end_tile = tiles;
+    to[i].first_row = rows;
+    rows += w.rows;
+  }
+  return tiles;
+}
+
 /// Parts of one type; one launch for all.
 void CudaStream::gemv(std::span<const LinearSpec> parts, uint32_t rows, const Quantised& x) noexcept {
-  const WeightView& first_view = cuda_weight(*parts[0].weight).view();
-  const Stored type = first_view.type;
-  const uint32_t cols = first_view.cols;
-  uint32_t tiles = 0;
-  for (const LinearSpec& part : parts) tiles += ceil_div(part.weight->rows(), kTileRows);
-  const uint32_t together = kGemvWarps / gemv_warps_per_tile(ceil_div(cols, 256));
+  const WeightView& w = cuda_weight(*parts[0].weight).view();
+  GemvPart list[kGemvParts]{};
+  const uint32_t tiles = list_parts(parts, 0, list);
+  const uint32_t together = kGemvWarps / gemv_warps_per_tile(ceil_div(w.cols, 256));
   const uint32_t blocks = std::min(device_.facts().multiprocessors, ceil_div(tiles, together));
   const auto columns = [&](uint32_t first, uint32_t width, uint32_t groups) {
-    auto& args = launch<GemvArgs>(gemv_kernel_id(t16_index(type), width), {blocks, groups, 1}, kGemvWarps * 32, gemv_shared_bytes(type, cols, width));
-    args.q = x.q + uint64_t{first} * cols;
-    args.scales = x.scales + uint64_t{first} * cols / 32 * 4;
-    args.tile_bytes = first_view.row_bytes;
-    args.cols = cols;
+    auto& args = launch<GemvArgs>(gemv_kernel_id(t16_index(w.type), width), {blocks, groups, 1}, kGemvWarps * 32, gemv_shared_bytes(w.type, w.cols, width));
+    args.q = x.q + uint64_t{first} * w.cols;
+    args.scales = x.scales + uint64_t{first} * w.cols / 32 * 4;
+    args.tile_bytes = w.row_bytes;
+    args.cols = w.cols;
     args.parts = static_cast<uint32_t>(parts.size());
-    uint32_t end = 0;
-    for (size_t i = 0; i < parts.size(); ++i) {
-      const WeightView& w = cuda_weight(*parts[i].weight).view();
-      end += ceil_div(w.rows, kTileRows);
-      args.part[i].data = w.data;
-      args.part[i].out = output_of(parts[i]);
-      args.part[i].out.y.data += uint64_t{first} * parts[i].y.stride;
-      args.part[i].rows = w.rows;
-      args.part[i].end_tile = end;
-    }
+    list_parts(parts, first, args.part);
   };
   const uint32_t groups = rows / x.group_columns, rest = rows % x.group_columns;
   if (groups > 0) columns(0, x.group_columns, groups);
   if (rest > 0) columns(groups * x.group_columns, rest, 1);
+}
+
+/// The same for more rows, on tensor cores.
+void CudaStream::gemm(std::span<const LinearSpec> parts, uint32_t rows, const Quantised& x) noexcept {
+  const WeightView& w = cuda_weight(*parts[0].weight).view();
+  const size_t place = mark();
+  const uint32_t shares = gemv_warps_per_tile(ceil_div(w.cols, 256));
+  uint32_t all_rows = 0, longest = 0;
+  for (const LinearSpec& part : parts) {
+    all_rows += static_cast<uint32_t>(part.weight->rows());
+    longest = std::max(longest, static_cast<uint32_t>(part.weight->rows()));
+  }
+  auto* partials = scratch<float>(uint64_t{shares} * all_rows * std::min(rows, x.group_columns));
+  if (error_) return;
+  for (uint32_t first = 0; first < rows; first += x.group_columns) {
+    const uint32_t columns = std::min(x.group_columns, rows - first), width = gemm_width(columns);
+    GemmArgs filled{};
+    filled.q = x.q + uint64_t{first} * w.cols;
+    filled.scales = x.scales + uint64_t{first} * w.cols / 32 * 4;
+    filled.tile_bytes = w.row_bytes;
+    filled.cols = w.cols;
+    filled.parts = static_cast<uint32_t>(parts.size());
+    const uint32_t tiles = list_parts(parts, first, filled.part);
+    filled.partials = partials;
+    filled.columns = columns;
+    filled.all_rows = all_rows;
+    launch<GemmArgs>(gemm_kernel_id(t16_index(w.type), width), {ceil_div(tiles, kGemvWarps), shares, 1}, kGemvWarps * 32, gemm_shared_bytes(w.type, w.cols, columns)) = filled;
+    launch<GemmArgs>(KernelId::kGemmSum, {ceil_div(longest, kGemvWarps * 32), columns, filled.parts}, kGemvWarps * 32) = filled;
+  }
+  release(place);
 }
 
 /// F32 weights stay exact; rows must be whole 16-byte pieces for the library's fast kernels.
@@ -157,7 +200,8 @@ void CudaStream::library_product(const LinearSpec& part, uint32_t rows, const Ha
 
 void CudaStream::linear_from(std::span<const LinearSpec> parts, const LinearSource& source) noexcept {
   const uint32_t rows = source.x.rows;
-  uint32_t group_columns = std::min(rows, kGemvMaxColumns);
+  const bool few = rows <= kGemvMaxColumns;
+  uint32_t group_columns = std::min(rows, kGemmMaxColumns);
   bool any_quantised = false, any_exact = false, any_bf16 = false, any_f16 = false;
   for (const LinearSpec& part : parts) {
     const bool quantised = takes_quantised(part, rows);
@@ -167,7 +211,7 @@ void CudaStream::linear_from(std::span<const LinearSpec> parts, const LinearSour
     any_exact |= !quantised && !product;
     any_bf16 |= product && w.type == Stored::kBF16;
     any_f16 |= product && w.type != Stored::kBF16;
-    if (quantised) group_columns = std::min(group_columns, gemv_columns(w.type, w.cols));
+    if (quantised) group_columns = std::min(group_columns, few ? gemv_columns(w.type, w.cols) : gemm_columns(w.type, w.cols));
   }
   const size_t place = mark();
   // Parts may write what the rows are made of, so everything that reads them comes first.
@@ -187,7 +231,8 @@ void CudaStream::linear_from(std::span<const LinearSpec> parts, const LinearSour
     if (takes_quantised(part, rows)) {
       const Stored type = cuda_weight(*part.weight).view().type;
       while (run < kGemvParts && i + run < parts.size() && takes_quantised(parts[i + run], rows) && cuda_weight(*parts[i + run].weight).view().type == type) ++run;
-      gemv(parts.subspan(i, run), rows, q);
+      if (few) gemv(parts.subspan(i, run), rows, q);
+      else gemm(parts.subspan(i, run), rows, q);
     } else if (takes_product(part, rows)) {
       library_product(part, rows, cuda_weight(*part.weight).view().type == Stored::kBF16 ? bf16 : f16);
     } else {

@@ -13,10 +13,10 @@ TEST_CASE("a prompt is multiplied right with and without a library of products",
     Lab cuda(open_cpu(library ? "cuda, library" : "cuda", 1));
     for (const TensorType type : {TensorType::kQ4_K, TensorType::kIQ4_XS, TensorType::kF16, TensorType::kBF16, TensorType::kF32}) {
       const auto program = [&](Lab& lab) {
-        const Weight& w = lab.weight(type, 130, 256, 3);
-        const Weight& bias = lab.vector(std::vector<float>(130, 0.5F));
-        return lab.run(21, [&](Lab& l) {
-          const Mat x = l.input(21, 256, 5, 0, 400.0F), y = l.input(21, 130, 6);
+        const Weight& w = lab.weight(type, 34, 256, 3);
+        const Weight& bias = lab.vector(std::vector<float>(34, 0.5F));
+        return lab.run(66, [&](Lab& l) {
+          const Mat x = l.input(66, 256, 5, 0, 400.0F), y = l.input(66, 34, 6);
           const LinearSpec part{.y = y, .weight = &w, .bias = &bias, .accumulate = true, .scale = 0.01F};
           l.stream().linear(std::span(&part, 1), x);
           l.output(y);

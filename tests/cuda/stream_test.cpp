@@ -101,6 +101,37 @@ TEST_CASE("exact products give a row the same bits in any batch", "[cuda][invari
   }
 }
 
+TEST_CASE("streamed products give a row the same bits alone, in four and on tensor cores", "[cuda][invariance]") {
+  Lab lab(open_emulated());
+  for (const TensorType type : {TensorType::kQ4_0, TensorType::kQ4_1, TensorType::kQ5_0, TensorType::kQ8_0, TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K}) {
+    for (const uint32_t k : tensor_type_info(type)->block_values == 32 ? std::vector{96U, 1120U} : std::vector{256U, 2304U}) {
+      const Weight& w = lab.weight(type, 150, k, 8);
+      const auto rows = [&](uint32_t first, uint32_t count) {
+        return lab.run(count, [&](Lab& l) {
+          const LinearSpec part{.y = l.stream().alloc(count, 150), .weight = &w};
+          l.stream().linear(std::span(&part, 1), l.input(count, k, 5, first));
+          l.output(part.y);
+        })[0];
+      };
+      std::vector<float> want;
+      for (uint32_t first = 0; first < 41; ++first) {
+        const auto y = rows(first, 1);
+        want.insert(want.end(), y.begin(), y.end());
+      }
+      CAPTURE(tensor_type_info(type)->name, k);
+      for (const uint32_t batch : {3U, 4U, 5U, 8U, 13U, 41U}) {
+        std::vector<float> got;
+        for (uint32_t first = 0; first < 41; first += batch) {
+          const auto y = rows(first, std::min(batch, 41 - first));
+          got.insert(got.end(), y.begin(), y.end());
+        }
+        CAPTURE(batch);
+        CHECK(same_bits(want, got));
+      }
+    }
+  }
+}
+
 TEST_CASE("a repeated step is captured once, replayed from then on, and gives the same bits as one without graphs", "[cuda][graphs]") {
   Bench graphs, eager(cuda::GraphRunner::Mode::kEager);
   for (Bench* b : {&graphs, &eager}) layer(b->lab, *b->weight, layout_of({70, 3}, {0, 0}));

@@ -21,7 +21,7 @@ TEST_CASE("whole tokens of every recipe stay near the reference", "[cuda][models
     SyntheticModel want(*reference, kShape, recipe, 2, 128), got(*emulated, kShape, recipe, 2, 128);
     CAPTURE(recipe_name(recipe));
     uint32_t position = 0;
-    for (const uint32_t rows : {5U, 1U, 1U, 1U, 20U}) {
+    for (const uint32_t rows : {4U, 1U, 1U, recipe == Recipe::kQ4_0 ? 33U : 2U}) {  // streamed by one and by eight, once by a library
       want.step(2, rows, position);
       got.step(2, rows, position);
       CHECK(relative_error(got.logits(), want.logits()) < (recipe == Recipe::kF16 ? 1e-3 : 3e-2));

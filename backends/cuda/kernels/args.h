@@ -132,6 +132,8 @@ struct GemvPart {
   LinearOutput out;
   uint32_t rows;
   uint32_t end_tile;  ///< tiles of this part and of those before it
+  uint32_t first_row; ///< rows of the parts before it
+  uint32_t unused;
 };
 constexpr uint32_t kGemvParts = 4;
 struct GemvArgs {
@@ -140,6 +142,15 @@ struct GemvArgs {
   uint64_t tile_bytes;
   uint32_t cols, parts;
   GemvPart part[kGemvParts];
+};
+struct GemmArgs {
+  const int8_t* q;
+  const float* scales;
+  uint64_t tile_bytes;
+  uint32_t cols, parts;
+  GemvPart part[kGemvParts];
+  float* partials;          ///< [parts of K][rows of all parts][columns], each matrix [column][row]
+  uint32_t columns, all_rows;
 };
 
 // ----------------------------------------------------------------------------------------------------------- attention

@@ -5,20 +5,13 @@
 
 #include "backends/cuda/kernels/args.h"
 #include "backends/cuda/kernels/async_copy.cuh"
+#include "backends/cuda/kernels/gemv_parts.cuh"
 #include "backends/cuda/kernels/gemv_shape.h"
 #include "backends/cuda/kernels/linear_output.cuh"
 #include "backends/cuda/kernels/simt.h"
 #include "backends/cuda/kernels/t16_dot.cuh"
 
 namespace kvasir::cuda {
-
-/// Which part a tile of the launch belongs to; `tile` becomes its number within the part.
-KVASIR_DEVICE uint32_t part_of_tile(const GemvArgs& a, uint32_t& tile) {
-  uint32_t which = 0;
-  while (tile >= a.part[which].end_tile) ++which;
-  if (which > 0) tile -= a.part[which - 1].end_tile;
-  return which;
-}
 
 /// Grid: (blocks that share the tiles, groups of columns). Columns of group y begin at y * NC.
 template <Stored TYPE, uint32_t NC>

@@ -26,4 +26,13 @@ constexpr uint32_t gemv_shared_bytes(Stored type, uint32_t cols, uint32_t column
   return kGemvWarps * gemv_depth(type) * record_bytes(type, 8) + cols / 32 * columns * 48;
 }
 
+constexpr uint32_t kGemmDepth = 2;
+constexpr uint32_t kGemmMaxColumns = 64;
+/// Columns that a gemm kernel is made for: 8, 16, 32 or 64.
+constexpr uint32_t gemm_width(uint32_t columns) { return columns <= 8 ? 8 : columns <= 16 ? 16 : columns <= 32 ? 32 : 64; }
+constexpr uint32_t gemm_shared_bytes(Stored type, uint32_t cols, uint32_t columns) {
+  const uint32_t records = (cols + 255) / 256, parts = gemv_warps_per_tile(records);
+  return kGemvWarps * kGemmDepth * record_bytes(type, 8) + (records + parts - 1) / parts * 8 * gemm_width(columns) * 48;
+}
+
 }  // namespace kvasir::cuda

@@ -16,11 +16,19 @@ enum class KernelId : uint32_t {
   kQuantise,
   kGemvFirst,  ///< T16 type x 1 to 4 columns: gemv_kernel_id()
   kGemvLast = kGemvFirst + 23,
+  kGemmSum,
+  kGemmFirst,  ///< T16 type x 8, 16, 32, 64 columns: gemm_kernel_id()
+  kGemmLast = kGemmFirst + 23,
   kCount,
 };
 /// `type` is the place of a T16 type behind the first one; `columns` 1 to 4.
 constexpr KernelId gemv_kernel_id(uint32_t type, uint32_t columns) {
   return static_cast<KernelId>(static_cast<uint32_t>(KernelId::kGemvFirst) + type * 4 + columns - 1);
+}
+/// `width`: 8, 16, 32 or 64 columns.
+constexpr KernelId gemm_kernel_id(uint32_t type, uint32_t width) {
+  const uint32_t which = width == 8 ? 0 : width == 16 ? 1 : width == 32 ? 2 : 3;
+  return static_cast<KernelId>(static_cast<uint32_t>(KernelId::kGemmFirst) + type * 4 + which);
 }
 constexpr uint32_t kKernelCount = static_cast<uint32_t>(KernelId::kCount);
 
@@ -41,12 +49,14 @@ void list_linear_kernels(KernelTable& table);
 void list_attention_kernels(KernelTable& table);
 void list_recurrent_kernels(KernelTable& table);
 void list_gemv_kernels(KernelTable& table);
+void list_gemm_kernels(KernelTable& table);
 inline void list_all_kernels(KernelTable& table) {
   list_row_kernels(table);
   list_linear_kernels(table);
   list_attention_kernels(table);
   list_recurrent_kernels(table);
   list_gemv_kernels(table);
+  list_gemm_kernels(table);
 }
 
 }  // namespace kvasir::cuda
