@@ -173,7 +173,7 @@ void CudaStream::library_product(const LinearSpec& part, uint32_t rows, const Ha
   const WeightView& w = cuda_weight(*part.weight).view();
   const size_t place = mark();
   const bool as_is = w.type == Stored::kF16 || w.type == Stored::kBF16;
-  const auto together = static_cast<uint32_t>(std::clamp<uint64_t>(kDecodedBytes / (uint64_t{w.cols} * 2) / 64 * 64, 64, w.rows));
+  const auto together = static_cast<uint32_t>(std::min<uint64_t>(w.rows, std::max<uint64_t>(kDecodedBytes / (uint64_t{w.cols} * 2) / 64 * 64, 64)));
   auto* sums = scratch<float>(uint64_t{rows} * w.rows);
   auto* decoded = as_is ? nullptr : scratch<uint16_t>(uint64_t{together} * w.cols);
   if (error_) return;
