@@ -66,18 +66,21 @@ class CudaDevice final : public Device {
   const DeviceFacts& facts() const noexcept override { return facts_; }
   bool lost() const noexcept override { return lost_; }
   Result<MemoryState> memory() override {
+    take_up();
     size_t free = 0, total = 0;
     KVASIR_TRY(check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo"));
     return MemoryState{free, total};
   }
 
   Result<void*> allocate(uint64_t bytes) override {
+    take_up();
     void* memory = nullptr;
     KVASIR_TRY(check(cudaMalloc(&memory, bytes == 0 ? 1 : bytes), "cudaMalloc"));
     return memory;
   }
   void release(void* memory) noexcept override { cudaFree(memory); }
   Result<void*> allocate_pinned(uint64_t bytes) override {
+    take_up();
     void* memory = nullptr;
     KVASIR_TRY(check(cudaHostAlloc(&memory, bytes == 0 ? 1 : bytes, cudaHostAllocDefault), "cudaHostAlloc"));
     return memory;
@@ -90,6 +93,7 @@ class CudaDevice final : public Device {
   Result<void> clear(void* memory, uint64_t bytes) override { return check(cudaMemsetAsync(memory, 0, bytes, stream_), "cudaMemsetAsync"); }
 
   Result<void> launch(const Launch& launch) override {
+    take_up();
     const KernelEntry& kernel = kernels_[launch.kernel];
     cudaLaunchConfig_t config{};
     config.gridDim = {launch.grid.x, launch.grid.y, launch.grid.z};
@@ -162,8 +166,16 @@ class CudaDevice final : public Device {
     return Failure{Code::kBackend, text};
   }
 
+  /// The current device belongs to the thread: models are loaded by another one than runs them.
+  void take_up() const noexcept {
+    thread_local int current = -1;
+    if (current == index_) return;
+    if (cudaSetDevice(index_) == cudaSuccess) current = index_;
+  }
+
   Result<void> copy(void* to, const void* from, uint64_t bytes, cudaMemcpyKind kind) {
     if (bytes == 0) return {};
+    take_up();
     return check(cudaMemcpyAsync(to, from, bytes, kind, stream_), "cudaMemcpyAsync");
   }
 
