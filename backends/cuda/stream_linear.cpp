@@ -10,6 +10,7 @@ namespace {
 constexpr uint32_t kExactThreads = 128, kExactWarps = kExactThreads / 32, kExactColumns = 8;  // as linear_exact.cuh
 constexpr uint32_t kQuantiseThreads = 256;                                                   // as quantise.cuh
 constexpr uint32_t kProductThreads = 256, kDecodeThreads = 128;                              // as product.cuh, repack.cuh
+constexpr uint32_t kStaticShared = 6 << 10;                                                   // barriers and partial sums of the kernels at most
 constexpr uint64_t kDecodedBytes = uint64_t{16} << 20;  ///< of weights at a time: stays in the cache until it is multiplied
 
 LinearOutput output_of(const LinearSpec& part) {
@@ -39,14 +40,14 @@ bool CudaStream::takes_quantised(const LinearSpec& part, uint32_t rows) const no
 
 uint32_t CudaStream::gemm_columns(Stored type, uint32_t cols) const noexcept {
   for (uint32_t columns = kGemmMaxColumns; columns >= 8; columns /= 2) {
-    if (gemm_shared_bytes(type, cols, columns) + 4096 <= device_.facts().shared_bytes) return columns;
+    if (gemm_shared_bytes(type, cols, columns) + kStaticShared <= device_.facts().shared_bytes) return columns;
   }
   return 0;
 }
 
 uint32_t CudaStream::gemv_columns(Stored type, uint32_t cols) const noexcept {
   for (uint32_t columns = kGemvMaxColumns; columns > 0; --columns) {
-    if (gemv_shared_bytes(type, cols, columns) + 4096 <= device_.facts().shared_bytes) return columns;
+    if (gemv_shared_bytes(type, cols, columns) + kStaticShared <= device_.facts().shared_bytes) return columns;
   }
   return 0;
 }
