@@ -156,6 +156,7 @@ class Files final : public KvBlockFiles {
   void write_behind();
   void write(const Save& save);
   void note_owner(const Save& save) const;
+  std::set<std::string> names_of_others(const std::string& owner) const;
   void know(const std::string& key, uint64_t size);
   void drop(const std::string& key);
   void make_room(uint64_t wanted);
@@ -310,6 +311,18 @@ void Files::write_behind() {
   }
 }
 
+/// What other sessions saved or used: a fork goes on when its origin is deleted, and the other way round.
+std::set<std::string> Files::names_of_others(const std::string& owner) const {
+  std::set<std::string> names;
+  for (const std::string& other : owners()) {
+    if (other == owner) continue;
+    std::ifstream list(list_of(other));
+    for (std::string name; std::getline(list, name);) names.insert(name);
+  }
+  for (const Save& save : queue_) names.insert(to_hex(save.key));
+  return names;
+}
+
 uint64_t Files::forget(const std::string& owner) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return !writing_; });
@@ -322,8 +335,9 @@ uint64_t Files::forget(const std::string& owner) {
   std::erase_if(noted_, [&](const std::string& entry) { return entry.starts_with(owner); });
   std::ifstream list(list_of(owner));
   const uint64_t before = total_;
+  const std::set<std::string> needed = names_of_others(owner);
   for (std::string name; std::getline(list, name);) {
-    if (const auto key = from_hex(name); key.size() == kHashBytes) drop(key);
+    if (const auto key = from_hex(name); key.size() == kHashBytes && !needed.contains(name)) drop(key);
   }
   ::unlink(list_of(owner).c_str());
   return before - total_;

@@ -24,7 +24,8 @@ class KvBlockFiles : public KvBlockStore {
   /// Errors: kIo, kCorrupt (the secret), both with the path. The engine then runs without blocks.
   static Result<std::unique_ptr<KvBlockFiles>> open(const std::string& folder, const KvBlockLimits& limits = {});
 
-  /// Deletes what this session saved, from the disk too, also what is still queued. Returns the bytes.
+  /// Deletes what this session saved and no other one uses, from the disk too, also what is still queued. Returns the
+  /// bytes.
   virtual uint64_t forget(const std::string& owner) = 0;
   /// Every session with a list, also those that exist no more.
   virtual std::vector<std::string> owners() const = 0;

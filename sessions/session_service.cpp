@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "sessions/chain_hash.h"
 #include "sessions/turn_builder.h"
 
 namespace kvasir {
@@ -67,12 +68,33 @@ std::vector<Turn> opening_turns(const CreateSession& what) {
   return out;
 }
 
+/// What was asked, as 64 hex digits: a key stands for one question only.
+std::string question_hash(const TurnRequest& request) {
+  std::string hash;
+  for (const auto& message : request.messages) {
+    hash = keyed_hash(request.session_id, {hash, message.role, message.content, message.json});
+  }
+  return hash.empty() ? std::string(2 * kHashBytes, '0') : to_hex(hash);
+}
+
+/// Stored replies: the question's hash, then the reply. Errors: kConflict when it was another question.
+Result<StoredReply> same_question(const TurnRequest& request, StoredReply stored) {
+  if (stored.reply_json.starts_with('{')) return stored;  // of a version that kept no hash
+  if (!stored.reply_json.starts_with(question_hash(request))) {
+    return Failure{Code::kConflict, "idempotency_key '" + request.idempotency_key +
+                                        "' was used for another prompt in this session: take a new key for a new prompt"};
+  }
+  stored.reply_json.erase(0, 2 * kHashBytes);
+  return stored;
+}
+
 Result<TurnTicket> prepare(SessionStore& store, TurnRequest request) {
   TurnTicket ticket;
   ticket.session = KVASIR_TRY(store.get(request.principal, request.session_id));
   if (!request.idempotency_key.empty()) {
     ticket.replayed = KVASIR_TRY(store.replayed(request.principal, request.session_id, request.idempotency_key));
     if (ticket.replayed) {
+      ticket.replayed = KVASIR_TRY(same_question(request, std::move(*ticket.replayed)));
       ticket.request = std::move(request);
       return ticket;
     }
@@ -309,7 +331,7 @@ void SessionService::commit_turn(TurnTicket ticket, TurnOutcome outcome, Then<Co
   append.model = outcome.result.model;
   append.fingerprint = std::move(outcome.fingerprint);
   append.idempotency_key = ticket.request.idempotency_key;
-  append.reply_json = std::move(outcome.reply_json);
+  append.reply_json = question_hash(ticket.request) + outcome.reply_json;
   run<CommittedTurn>(
       [append = std::move(append)](SessionStore& store) -> Result<CommittedTurn> {
         const auto stored = KVASIR_TRY(store.append(append));

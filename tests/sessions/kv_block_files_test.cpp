@@ -169,6 +169,20 @@ TEST_CASE("forget deletes what a session saved, and only that") {
   CHECK(blocks_in(folder).empty());
 }
 
+TEST_CASE("forget leaves what a fork uses too") {
+  TempFolder folder;
+  auto files = open(folder);
+  files->save("s_1", key_of(*files, 1), payload(1));
+  files->save("s_1", key_of(*files, 2), payload(2));
+  files->save("fork", key_of(*files, 1), {});  // used, not saved again
+  files->flush();
+  files->forget("s_1");
+  CHECK(files->contains(key_of(*files, 1)));
+  CHECK_FALSE(files->contains(key_of(*files, 2)));
+  files->forget("fork");
+  CHECK(blocks_in(folder).empty());
+}
+
 TEST_CASE("what waits beyond the limit is dropped, not piled up") {
   TempFolder folder;
   auto files = open(folder, {.max_bytes = 1 << 20, .max_queued_bytes = kSize});

@@ -160,6 +160,9 @@ TEST_CASE("expected_head refuses the slower of two, an idempotency key answers a
   CHECK(again["head"] == once["head"]);
   CHECK(f.result("get_session", {{"session_id", id}})["turns"] == 4);
   CHECK(f.error("generate_text", {{"session_id", id}, {"prompt", "x"}, {"expected_head", head}}) == -31005);
+  Json other = params;
+  other["prompt"] = "three";
+  CHECK(f.error("generate_text", other) == -31005);  // the key stands for "two"
   CHECK(f.say(id, "still usable").contains("head"));
 }
 
