@@ -27,13 +27,19 @@ Result<AlignedBuffer> AlignedBuffer::create(uint64_t bytes) {
   const auto padded = align_up(bytes, big ? kPage : 64);
   if (!padded) return too_large(bytes);
   if (big) {
-    void* at = mmap(nullptr, *padded, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at == MAP_FAILED) return too_large(bytes);
-    // Advice only, and not for the tail: a model has hundreds of tensors, and half a huge page wasted by each is a tenth
-    // of a small one.
+    // Huge pages begin at their own multiples only: more is mapped, and what is around them given back.
+    const uint64_t reserved = *padded + kHugePage;
+    if (reserved < *padded) return too_large(bytes);
+    void* whole = mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (whole == MAP_FAILED) return too_large(bytes);
+    const uint64_t before = (kHugePage - reinterpret_cast<uintptr_t>(whole) % kHugePage) % kHugePage;
+    uint8_t* at = static_cast<uint8_t*>(whole) + before;
+    if (before > 0) munmap(whole, before);
+    munmap(at + *padded, kHugePage - before);
+    // Advice only, and not for the tail, which would waste half a huge page.
     madvise(at, *padded / kHugePage * kHugePage, MADV_HUGEPAGE);
     out.mapped_ = *padded;
-    out.data_ = static_cast<uint8_t*>(at);
+    out.data_ = at;
   } else {
     void* at = std::aligned_alloc(64, *padded);
     if (at == nullptr) return too_large(bytes);

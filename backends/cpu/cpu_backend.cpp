@@ -34,7 +34,7 @@ DevicePeaks CpuBackend::measure_peaks() {
 }
 
 Result<std::unique_ptr<Weight>> CpuBackend::upload(const HostTensor& tensor, WeightUse use) {
-  return std::unique_ptr<Weight>(KVASIR_TRY(CpuWeight::create(tensor, use, kernels_, *team_)));
+  return std::unique_ptr<Weight>(KVASIR_TRY(CpuWeight::create(tensor, use, kernels_, *team_, weights_)));
 }
 
 Result<std::unique_ptr<KvPool>> CpuBackend::create_kv_pool(const KvPoolSpec& spec) {

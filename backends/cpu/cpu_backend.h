@@ -5,6 +5,7 @@
 #include "backends/backend.h"
 #include "backends/cpu/kernel_table.h"
 #include "backends/cpu/parallel.h"
+#include "backends/cpu/weight_memory.h"
 
 namespace kvasir::cpu {
 
@@ -25,6 +26,7 @@ class CpuBackend final : public Backend {
   BackendInfo info_;
   KernelTable kernels_;
   std::unique_ptr<Team> team_;
+  WeightMemory weights_;
   Activations activations_;
 };
 

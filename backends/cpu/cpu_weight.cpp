@@ -88,7 +88,7 @@ Result<void> pack_range(const HostTensor& tensor, const Geometry& g, uint64_t be
 }  // namespace
 
 Result<std::unique_ptr<CpuWeight>> CpuWeight::create(const HostTensor& tensor, WeightUse use, const KernelTable& kernels,
-                                                     Team& team) {
+                                                     Team& team, WeightMemory& memory) {
   const auto format = format_of(tensor.type);
   if (!format) {
     const TensorTypeInfo* info = tensor_type_info(tensor.type);
@@ -106,11 +106,11 @@ Result<std::unique_ptr<CpuWeight>> CpuWeight::create(const HostTensor& tensor, W
   out->experts_ = tensor.experts;
   out->panel_bytes_ = g.panel_bytes;
   const uint64_t values = tensor.experts * tensor.rows * tensor.cols;
-  out->buffer_ = KVASIR_TRY(AlignedBuffer::create(out->vector_ ? values * sizeof(float) : g.packed_bytes));
+  out->block_ = KVASIR_TRY(memory.take(out->vector_ ? values * sizeof(float) : g.packed_bytes));
 
   FirstError error;
   const uint64_t panels = g.panels * tensor.experts;
-  uint8_t* data = out->buffer_.data();
+  uint8_t* data = out->block_.data;
   auto body = [&](const Worker& worker) {
     std::vector<uint8_t> one_panel(out->vector_ ? static_cast<size_t>(g.panel_bytes) : 0);
     auto place = [&](uint64_t index, const std::byte* file_rows, uint32_t rows) {
