@@ -53,7 +53,7 @@ void McpCall::progress(const Progress& progress) {
 }
 
 void McpCall::delta(const TextDelta& delta) {
-  if (!meter_ || !reply_) return;
+  if (!meter_ || !reply_ || in_step()) return;
   meter_->note(delta);
   pump(false);
 }

@@ -50,6 +50,8 @@ class ToolCall : public EngineCall, public std::enable_shared_from_this<ToolCall
   /// Sends a notification of this call; pauses the engine when the reader is behind.
   void notify(std::string_view method, const Json& params);
   bool held_back() const noexcept { return paused_; }
+  /// The engine works for a session tool: text that it makes is no answer.
+  bool in_step() const noexcept { return step_.has_value(); }
   /// Ends the call from our side; the engine's final event then brings `error` to the caller.
   void abort(Error error);
   /// Stops the work; what comes of it still comes.
@@ -74,6 +76,8 @@ class ToolCall : public EngineCall, public std::enable_shared_from_this<ToolCall
   void on_ticket(ToolRequest request, Result<TurnTicket> ticket);
   void end_turn(const Event& event);
   void commit(const GenerateResult& result, Json answer);
+  bool compress_and_repeat(const Event& event);
+  void end_steps(Json result);
 
   Result<void> send(CommandBody command);
   void settle(const Error& error, uint64_t retry_after_ms);
@@ -85,6 +89,8 @@ class ToolCall : public EngineCall, public std::enable_shared_from_this<ToolCall
   EngineKey engine_;
   std::optional<TurnTicket> ticket_;  ///< the session waits for this call
   std::optional<SessionStep> step_;   ///< done but for the engine's part
+  std::optional<ToolRequest> again_;  ///< the turn to ask again once the session was compressed (overflow compress)
+  std::optional<Json> compression_;   ///< the report, when it was
   GenerationId id_ = 0;
   bool stopped_ = false;  ///< wanted no more, perhaps before anything was sent
   TimePoint started_;

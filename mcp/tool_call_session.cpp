@@ -6,6 +6,7 @@
 #include "core/base/log.h"
 #include "mcp/error_mapping.h"
 #include "mcp/tool_call.h"
+#include "mcp/tools/compression_run.h"
 #include "mcp/tools/generation_tools.h"
 #include "mcp/tools/session_tools.h"
 #include "rpc/message.h"
@@ -14,11 +15,19 @@ namespace kvasir::mcp {
 namespace {
 
 const Error kGone{Code::kCancelled, "cancelled"};
+constexpr size_t kLongestFocus = 2000;  // of a message, its end: what is asked usually stands there
 
 /// Whether there is anything to keep. A prompt that was never answered is not: it can be sent again.
 bool worth_storing(const GenerateResult& result) {
   if (result.context_tokens.empty() || result.finish_reason == FinishReason::kCancelled) return false;
   return result.finish_reason == FinishReason::kStop || result.usage.completion_tokens > 0;
+}
+
+/// The end of a text, whole characters.
+std::string last_bytes(const std::string& text, size_t most) {
+  size_t from = text.size() - std::min(text.size(), most);
+  while (from < text.size() && (static_cast<unsigned char>(text[from]) & 0xC0U) == 0x80U) ++from;
+  return text.substr(from);
 }
 
 std::string parameters_json(const GenerateResult& r) {
@@ -50,9 +59,20 @@ void ToolCall::on_session_step(Result<SessionStep> step) {
     }
     return end_step(Failed{0, sent.error().code, sent.error().message, 0});
   }
+  Json result = std::move(step_->result);
+  step_.reset();
+  end_steps(std::move(result));
+}
+
+void ToolCall::end_steps(Json result) {
+  if (again_ && !stopped_) {  // the session is shorter now: the turn that did not fit is asked again
+    compression_ = std::move(result);
+    return begin_turn(std::move(*std::exchange(again_, std::nullopt)));
+  }
   finished_ = true;
+  if (again_) return settle(abort_reason_.value_or(kGone), 0);
   if (!cancelled_) count("ok");
-  answer(std::move(step_->result));
+  answer(std::move(result));
 }
 
 void ToolCall::end_step(const Event& event) {
@@ -64,9 +84,33 @@ void ToolCall::end_step(const Event& event) {
                      [self = shared_from_this()](Result<SessionStep> next) { self->on_session_step(std::move(next)); });
   }
   step.merge(step.result, event);
-  finished_ = true;
-  if (!cancelled_) count("ok");
-  answer(std::move(step.result));
+  end_steps(std::move(step.result));
+}
+
+/// Overflow `compress`: a turn that did not fit waits until its session was made shorter, by what the new message looks
+/// at. Once: whatever does not fit then is an error.
+bool ToolCall::compress_and_repeat(const Event& event) {
+  const auto* failed = std::get_if<Failed>(&event);
+  if (failed == nullptr || failed->code != Code::kTooLarge || !again_ || compression_ || stopped_) return false;
+  CompressionRequest request;
+  request.session_id = ticket_->session.id;
+  request.strategy = Strategy::kAttentionBased;
+  request.strategy_name = "attention_based";
+  if (const auto& added = ticket_->request.messages; !added.empty() && !added.back().content.empty()) {
+    request.focus = last_bytes(added.back().content, kLongestFocus);
+  }
+  request.judge = false;
+  services_.sessions.abandon_turn(*std::exchange(ticket_, std::nullopt));
+  run_session([request, why = to_error(*failed)](SessionService& sessions, const std::string& principal, Then<SessionStep> then) {
+    sessions.get(principal, request.session_id,
+                 [request, why, then = std::move(then)](Result<SessionDetails> details) mutable {
+                   if (!details) return then(Failure(std::move(details).error()));
+                   auto begun = begin_compression(request, std::move(*details));
+                   if (!begun) begun = Failure{why.code, why.message + "; " + begun.error().message};
+                   then(std::move(begun));
+                 });
+  });
+  return true;
 }
 
 void ToolCall::begin_turn(ToolRequest request) {
@@ -104,6 +148,9 @@ void ToolCall::on_ticket(ToolRequest request, Result<TurnTicket> ticket) {
   generate.prompt = std::move(prompt);
   generate.cache_owner = ticket->session.id;
   if (policy) generate.overflow = *policy;
+  if (generate.overflow == OverflowPolicy::kCompress && !compression_) {
+    again_ = ToolRequest{.command = generate, .stream = request.stream, .turn = ticket->request, .overflow = request.overflow};
+  }
   auto sent = policy ? send(std::move(request.command)) : Result<void>(Failure(policy.error()));
   if (!sent) {
     services_.sessions.abandon_turn(*ticket);
@@ -114,7 +161,17 @@ void ToolCall::on_ticket(ToolRequest request, Result<TurnTicket> ticket) {
 
 void ToolCall::end_turn(const Event& event) {
   const auto* result = std::get_if<GenerateResult>(&event);
+  if (compress_and_repeat(event)) return;
+  again_.reset();
   auto answered = tool_.result(event);
+  if (answered && compression_) {
+    (*answered)["truncated"] = Json{{"policy", "compress"},
+                                    {"removed_tokens", (*compression_)["tokens_before"].get<uint64_t>() -
+                                                           (*compression_)["tokens_after"].get<uint64_t>()},
+                                    {"removed_messages", 0},
+                                    {"dnll", (*compression_)["dnll"]},
+                                    {"checkpoint_before", (*compression_)["checkpoint_before"]}};
+  }
   if (result != nullptr && answered && !abort_reason_ && worth_storing(*result)) {
     return commit(*result, std::move(*answered));
   }

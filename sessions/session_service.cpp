@@ -115,6 +115,7 @@ Result<TurnTicket> prepare(SessionStore& store, TurnRequest request) {
   if (request.messages.empty() && ticket.turns.empty()) {
     return Failure{Code::kInvalidArgument, "this session is empty: give prompt or messages"};
   }
+  KVASIR_TRY(session_context(ticket.turns));
   ticket.prompt = session_prompt(ticket.turns, request.messages);
   ticket.prompt.history_model = ticket.session.fingerprint;
   if (request.messages.empty() && ticket.prompt.tokens.empty()) {
@@ -237,7 +238,7 @@ void SessionService::restore(std::string principal, std::string session_id, std:
     out.session = KVASIR_TRY(store.set_head(principal, id, node));
     const auto turns = KVASIR_TRY(store.path(principal, node));
     out.head = head_of(turns);
-    out.tokens = context_tokens(turns);
+    out.context = KVASIR_TRY(session_context(turns));
     return out;
   };
   in_order<RestoredSession>(session_id, std::move(work), std::move(then));
@@ -257,7 +258,8 @@ void SessionService::compress(std::string principal, std::string session_id, Com
     append.parent = context.node;
     append.model = session.model;
     append.fingerprint = session.fingerprint;
-    append.turns.push_back(compression_turn(context.tokens, context.text, context.strategy));
+    append.turns.push_back(context.edit ? compression_turn(*context.edit, context.strategy)
+                                        : compression_turn(context.tokens, context.text, context.strategy));
     out.head = KVASIR_TRY(store.append(append)).back().hash;
     return out;
   };

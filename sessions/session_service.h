@@ -17,6 +17,7 @@
 #include "sessions/kv_block_files.h"
 #include "sessions/session_store.h"
 #include "sessions/store_thread.h"
+#include "sessions/turn_builder.h"
 
 namespace kvasir {
 
@@ -81,16 +82,17 @@ struct RewoundSession {
 struct RestoredSession {
   SessionRecord session;
   std::string head;
-  std::vector<TokenId> tokens;  ///< the context whose KV the engine should have
+  SessionContext context;  ///< whose KV the engine should have
 };
 struct CheckpointedSession {
   CheckpointRecord checkpoint;
   uint64_t total_bytes = 0;  ///< text and tokens that the name holds on to
 };
 
-/// A context to go on from instead of the session's own.
+/// A context to go on from instead of the session's own: what an edit leaves of it, or other tokens.
 struct CompressedContext {
   TurnNode node = 0;  ///< the head it was made of; must still be the head
+  std::optional<ContextEdit> edit;
   std::vector<TokenId> tokens;
   std::string text;  ///< the text of the whole conversation that the tokens stand for
   std::string strategy;

@@ -22,7 +22,7 @@ struct Turn {
   uint32_t number = 0;  ///< depth: 1 is the first turn
   std::string role;     ///< "system", "user", "assistant", "tool"
   std::string content;
-  std::string message_json;     ///< the whole message when it has more than role and content
+  std::string message_json;     ///< the whole message when it has more than role and content; a compression's edit
   std::vector<TokenId> tokens;  ///< appended by this turn; the whole context if `whole`
   std::string rendered;         ///< the text those tokens stand for
   bool whole = false;           ///< history was rendered again (or compressed): earlier turns' tokens do not count

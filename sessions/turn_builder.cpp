@@ -26,10 +26,29 @@ Turn message_turn(const ChatMessage& message) {
 
 }  // namespace
 
-std::vector<TokenId> context_tokens(std::span<const Turn> path) {
-  std::vector<TokenId> out;
-  for (const auto& turn : since_last_whole(path)) out.insert(out.end(), turn.tokens.begin(), turn.tokens.end());
+Result<SessionContext> session_context(std::span<const Turn> path) {
+  SessionContext out;
+  for (const auto& turn : since_last_whole(path)) {
+    if (turn.role != kCompression || turn.message_json.empty()) {
+      out.tokens.insert(out.tokens.end(), turn.tokens.begin(), turn.tokens.end());
+      continue;
+    }
+    ContextStage stage;
+    stage.edit = KVASIR_TRY(edit_from_text(turn.message_json));
+    if (auto fits = check_edit(stage.edit, out.tokens.size(), 0); !fits) return Failure{Code::kCorrupt, fits.error().message};
+    const auto rest = out.tokens.begin() + stage.edit.source_tokens;
+    std::vector<TokenId> next = kept_tokens(stage.edit, out.tokens);
+    next.insert(next.end(), rest, out.tokens.end());
+    stage.tokens.assign(out.tokens.begin(), rest);
+    out.stages.push_back(std::move(stage));
+    out.tokens = std::move(next);
+  }
   return out;
+}
+
+std::vector<TokenId> context_tokens(std::span<const Turn> path) {
+  auto context = session_context(path);
+  return context ? std::move(context->tokens) : std::vector<TokenId>();
 }
 
 std::string context_text(std::span<const Turn> path) {
@@ -54,7 +73,10 @@ std::vector<ChatMessage> conversation(std::span<const Turn> path) {
 
 Prompt session_prompt(std::span<const Turn> path, std::span<const ChatMessage> added) {
   Prompt prompt;
-  prompt.history_tokens = context_tokens(path);
+  if (auto context = session_context(path)) {
+    prompt.history_tokens = std::move(context->tokens);
+    prompt.history_stages = std::move(context->stages);
+  }
   prompt.history_text = context_text(path);
   prompt.in_session = true;
   if (added.empty()) {
@@ -96,6 +118,14 @@ std::vector<Turn> answered_turns(std::span<const Turn> path, std::span<const Cha
   }
   out.push_back(std::move(answer));
   return out;
+}
+
+Turn compression_turn(const ContextEdit& edit, const std::string& strategy) {
+  Turn turn;
+  turn.role = kCompression;
+  turn.content = strategy;
+  turn.message_json = to_text(edit);
+  return turn;
 }
 
 Turn compression_turn(std::vector<TokenId> tokens, std::string text, const std::string& strategy) {

@@ -10,7 +10,15 @@
 
 namespace kvasir {
 
-/// The token ids that the path stands for: from the last `whole` turn on.
+/// What the model is to have in its cache: tokens, and the compressions that made them fewer than were said.
+struct SessionContext {
+  std::vector<ContextStage> stages;
+  std::vector<TokenId> tokens;
+};
+/// The context that the path stands for: from the last `whole` turn on. Errors: kCorrupt: a compression that this build
+/// cannot read.
+Result<SessionContext> session_context(std::span<const Turn> path);
+/// Its tokens; none if it cannot be read.
 std::vector<TokenId> context_tokens(std::span<const Turn> path);
 /// The text those ids were made from.
 std::string context_text(std::span<const Turn> path);
@@ -21,6 +29,8 @@ Prompt session_prompt(std::span<const Turn> path, std::span<const ChatMessage> a
 /// The turns that `added` and its answer become. The answer's turn is last.
 std::vector<Turn> answered_turns(std::span<const Turn> path, std::span<const ChatMessage> added,
                                  const GenerateResult& result, const std::string& parameters_json);
+/// A turn without a message: from here on the context is what the edit leaves of it.
+Turn compression_turn(const ContextEdit& edit, const std::string& strategy);
 /// A turn without a message: from here on the context is these tokens, which stand for `text`.
 Turn compression_turn(std::vector<TokenId> tokens, std::string text, const std::string& strategy);
 /// Index into `path` (0: before the first turn) that a turn number names, or nothing.

@@ -18,7 +18,16 @@
 namespace kvasir {
 
 /// Commands that the engine thread itself carries out.
-using Work = std::variant<Generate, ScoreText, Preload>;
+using Work = std::variant<Generate, ScoreText, Preload, CompressContext, CompareContexts>;
+/// Whose cached pages a command may use; nobody's and everybody's: empty.
+inline std::string cache_salt_of(const Work& work) {
+  return std::visit(
+      [](const auto& body) -> std::string {
+        if constexpr (requires { body.cache_salt; }) return body.cache_salt;
+        return {};
+      },
+      work);
+}
 struct Arrived {
   Work work;
   TimePoint at;

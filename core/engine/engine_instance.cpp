@@ -45,7 +45,8 @@ void EngineInstance::send(CommandBody body) {
   std::visit(
       [this](auto&& command) {
         using T = std::decay_t<decltype(command)>;
-        if constexpr (std::is_same_v<T, Generate> || std::is_same_v<T, ScoreText> || std::is_same_v<T, Preload>) {
+        if constexpr (std::is_same_v<T, Generate> || std::is_same_v<T, ScoreText> || std::is_same_v<T, Preload> ||
+                      std::is_same_v<T, CompressContext> || std::is_same_v<T, CompareContexts>) {
           inbox_.put([&](EngineMail& mail) { mail.arrived.push_back({std::move(command), clock_.now()}); });
         } else if constexpr (std::is_same_v<T, ProbeCache>) {
           inbox_.put([&](EngineMail& mail) { mail.probes.push_back(std::move(command)); });
@@ -195,7 +196,9 @@ void EngineInstance::on_probe(const ProbeCache& probe) {
     result.context = context_;
     result.kv_bytes_per_token = runner_->block_bytes() / kPageTokens;
     result.fingerprint = model_->model->description().fingerprint;
-    result.cached_tokens = scheduler_->kv().cached_tokens(cache_root(probe.cache_salt), probe.tokens);
+    const uint32_t base = probe.stages.empty() ? 0 : probe.stages.back().edit.kept_tokens;
+    result.cached_tokens =
+        scheduler_->kv().cached_tokens(cache_root(probe.cache_salt, probe.stages), probe.tokens, base);
   }
   host_.post(std::move(result));
 }

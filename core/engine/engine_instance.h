@@ -12,6 +12,7 @@
 #include <thread>
 #include <unordered_map>
 
+#include "core/engine/comparison.h"
 #include "core/engine/context_plan.h"
 #include "core/engine/engine.h"
 #include "core/engine/engine_environment.h"
@@ -61,6 +62,12 @@ class EngineInstance {
 
  private:
   enum class Stage : uint8_t { kLoading, kPreparing, kScheduled };
+  /// What a CompressContext finds out while its context is computed.
+  struct Compression {
+    AttentionMass mass;
+    uint32_t asks_from = 0;  ///< first token whose row asks
+    uint32_t parts = 1;      ///< of the pages that are made in one page of the pool
+  };
   struct Request {
     GenerationId id = 0;
     Work work;
@@ -70,6 +77,9 @@ class EngineInstance {
     std::optional<TimePoint> deadline;
     std::unique_ptr<Generation> generation;
     std::unique_ptr<Scoring> scoring;
+    std::unique_ptr<Compression> compression;
+    std::unique_ptr<Comparison> comparison;
+    std::vector<ContextStage> stages;  ///< of the context that it computes
     uint32_t prompt_tokens = 0, cached_tokens = 0, loaded_tokens = 0;
     std::string cache_note;
     PromptLookup lookup;
@@ -123,7 +133,6 @@ class EngineInstance {
   Result<void> begin_scoring(Request& request, PreparedScore prompt, SeqRequest& sequence);
   bool step();
   StepBudget budget() const;
-  ChainHash cache_root(const std::string& salt) const;
   void deliver(const StepPlan& plan);
   void deliver_tokens(Requests::iterator request, const PlannedRows& part, uint32_t first_row, TimePoint now);
   bool deliver_token(Requests::iterator request, std::span<float> logits, TimePoint now);
@@ -132,8 +141,24 @@ class EngineInstance {
   void on_backend_error(const StepPlan& plan, const Error& error);
   void count_step(const StepPlan& plan, Milliseconds took);
 
+  // engine_instance_compress.cpp: shorter contexts made of longer ones
+  ChainHash cache_root(const std::string& salt, std::span<const ContextStage> stages = {}) const;
+  Result<uint32_t> base_parts(bool aged) const;
+  uint32_t parts_of(const ContextEdit& edit) const;  ///< of an edit that base_parts() allowed
+  Result<void> place_in_cache(Request& request, std::span<const ContextStage> stages, SeqRequest& sequence);
+  Result<void> begin_compression(Request& request, const PreparedPrompt& prompt, SeqRequest& sequence);
+  std::vector<Capture> captures(const StepPlan& plan);
+  Result<CompressResult> compress(SeqId serial, const Request& request);
+  void finish_compression(Requests::iterator request);
+  Result<void> begin_comparison(Request& request, SeqRequest& sequence);
+  void finish_comparison(Requests::iterator request);
+  void make_bases(const StepPlan& plan);
+
   // engine_instance_blocks.cpp: pages of sessions on disk, of parked sequences in memory
-  std::string block_identity(const std::string& salt) const;
+  std::string block_identity(const std::string& salt, std::span<const ContextStage> stages) const;
+  void restore_base(Request& request, const SeqRequest& sequence);
+  void save_base(const std::string& owner, const std::string& salt, std::span<const ContextStage> stages,
+                 std::span<const TokenId> tokens);
   void restore_pages(SeqId serial);
   void park_pages(SeqId serial);
   void unpark_pages(SeqId serial);

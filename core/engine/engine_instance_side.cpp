@@ -50,6 +50,18 @@ void EngineInstance::prepare(uint64_t serial, const Request& request) {
                       if (const auto* generate = std::get_if<Generate>(&work)) {
                         return Prompts(KVASIR_TRY(prepare_generation(*generate, tools, limits_, facts)));
                       }
+                      if (const auto* compress = std::get_if<CompressContext>(&work)) {
+                        return Prompts(KVASIR_TRY(prepare_compression(*compress, tools, limits_, facts)));
+                      }
+                      if (const auto* compare = std::get_if<CompareContexts>(&work)) {
+                        for (const auto* context : {&compare->full, &compare->other}) {
+                          KVASIR_TRY(check_ids(context->tokens, *tools.tokenizer, limits_.max_prompt_tokens));
+                          for (const ContextStage& stage : context->stages) {
+                            KVASIR_TRY(check_ids(stage.tokens, *tools.tokenizer, limits_.max_prompt_tokens));
+                          }
+                        }
+                        return Prompts(PreparedPrompt{});
+                      }
                       return Prompts(KVASIR_TRY(prepare_score(std::get<ScoreText>(work), tools, limits_)));
                     });
                     inbox_.put([&](EngineMail& mail) { mail.prepared.push_back({serial, std::move(prompt)}); });

@@ -27,17 +27,17 @@ Result<void> EngineInstance::begin_sequence(uint64_t serial, Request& request,
   SeqRequest sequence;
   sequence.id = serial;
   sequence.deadline = request.deadline;
-  sequence.root = cache_root(std::visit(
-      [](const auto& work) -> std::string {
-        if constexpr (requires { work.cache_salt; }) return work.cache_salt;
-        return {};
-      },
-      request.work));
-  if (auto* generate = std::get_if<PreparedPrompt>(&prompt)) {
-    KVASIR_TRY(begin_generation(request, *generate, sequence));
-    sequence.tokens = std::move(generate->tokens);
+  if (std::holds_alternative<CompareContexts>(request.work)) {
+    KVASIR_TRY(begin_comparison(request, sequence));
+  } else if (auto* score = std::get_if<PreparedScore>(&prompt)) {
+    KVASIR_TRY(begin_scoring(request, std::move(*score), sequence));
+    KVASIR_TRY(place_in_cache(request, {}, sequence));
+  } else if (auto& prepared = std::get<PreparedPrompt>(prompt); std::holds_alternative<CompressContext>(request.work)) {
+    KVASIR_TRY(begin_compression(request, prepared, sequence));
   } else {
-    KVASIR_TRY(begin_scoring(request, std::move(std::get<PreparedScore>(prompt)), sequence));
+    KVASIR_TRY(begin_generation(request, prepared, sequence));
+    sequence.tokens = std::move(prepared.tokens);
+    KVASIR_TRY(place_in_cache(request, prepared.stages, sequence));
   }
   request.prompt_tokens = static_cast<uint32_t>(sequence.tokens.size());
   request.stage = Stage::kScheduled;
@@ -76,8 +76,6 @@ Result<void> EngineInstance::begin_scoring(Request& request, PreparedScore promp
   return {};
 }
 
-ChainHash EngineInstance::cache_root(const std::string& salt) const { return chain_root(cache_identity_ + '|' + salt); }
-
 StepBudget EngineInstance::budget() const {
   StepBudget out{.rows = limits_.max_step_rows, .score_rows = kScoreRows};
   if (ms_per_row_ <= 0) return out;
@@ -103,13 +101,14 @@ bool EngineInstance::step() {
     request.cached_tokens = scheduler_->reused_tokens(part.id);
     counters_.cached_tokens.fetch_add(request.cached_tokens, std::memory_order_relaxed);
   }
-  const auto computed = runner_->run(plan, *scheduler_);
+  const auto computed = runner_->run(plan, *scheduler_, captures(plan));
   if (!computed) {
     on_backend_error(plan, computed.error());
     return true;
   }
   scheduler_->apply(plan);
   count_step(plan, clock_.now() - started);
+  make_bases(plan);
   deliver(plan);
   return true;
 }
@@ -142,6 +141,10 @@ void EngineInstance::deliver(const StepPlan& plan) {
     if (request->second.scoring) {
       for (uint32_t i = 0; i < part.logit_rows(); ++i) {
         request->second.scoring->accept(part.first + part.logits_from + i, runner_->logits(first_row + i));
+      }
+    } else if (request->second.comparison) {
+      for (uint32_t i = 0; i < part.logit_rows(); ++i) {
+        request->second.comparison->accept(part.first + part.logits_from + i, runner_->logits(first_row + i));
       }
     } else if (part.logit_rows() > 0) {
       deliver_tokens(request, part, first_row, now);
@@ -202,6 +205,8 @@ bool EngineInstance::deliver_token(Requests::iterator request, std::span<float> 
 void EngineInstance::complete(Requests::iterator request) {
   Request& r = request->second;
   if (r.generation) return finish(request, r.generation->reason_without_room());
+  if (r.compression) return finish_compression(request);
+  if (r.comparison) return finish_comparison(request);
   host_.post(r.scoring->result());
   erase(request);
 }

@@ -45,7 +45,7 @@ bool KvPages::can_ever_hold(uint32_t max_tokens) const noexcept {
 
 uint32_t KvPages::available(uint32_t group) const noexcept {
   const Group& state = groups_[group];
-  return static_cast<uint32_t>(state.free.size() + index_.idle_count() - state.promised);
+  return static_cast<uint32_t>(state.free.size() + index_.idle_count() + idle_base_pages_ - state.promised);
 }
 
 bool KvPages::room(const std::vector<uint32_t>& wanted, size_t revived) const {
@@ -67,13 +67,15 @@ std::vector<PageNodeId> KvPages::match(const ChainHash& root, std::span<const To
   return chain;
 }
 
-uint32_t KvPages::cached_tokens(const ChainHash& root, std::span<const TokenId> tokens) const {
-  return static_cast<uint32_t>(match(root, tokens, tokens.size() / kPageTokens).size()) * kPageTokens;
+uint32_t KvPages::cached_tokens(const ChainHash& root, std::span<const TokenId> tokens, uint32_t base_tokens) const {
+  if (base_tokens > 0 && (!has_base(root) || base_tokens > tokens.size())) return 0;
+  tokens = tokens.subspan(base_tokens);
+  return base_tokens + static_cast<uint32_t>(match(root, tokens, tokens.size() / kPageTokens).size()) * kPageTokens;
 }
 
 KvPages::PartialPage KvPages::partial_page(const PageTable& table, std::span<const TokenId> tokens) const {
   if (!config_.prefix_reuse || table.length % kPageTokens != 0 || tokens.size() < table.length + 2) return {};
-  if (table.chain_.size() != table.length / kPageTokens) return {};
+  if (table.base_tokens / kPageTokens + table.chain_.size() != table.length / kPageTokens) return {};
   const auto rest = tokens.subspan(table.length, std::min<size_t>(kPageTokens, tokens.size() - 1 - table.length));
   const PageNodeId parent = table.chain_.empty() ? kRootNode : table.chain_.back();
   const PrefixIndex::Partial found = index_.longest_partial(parent, table.root, rest);
@@ -83,10 +85,15 @@ KvPages::PartialPage KvPages::partial_page(const PageTable& table, std::span<con
 
 bool KvPages::open(PageTable& table, std::span<const TokenId> tokens, uint32_t max_tokens) {
   // The last token is always computed: its logits are what the request is about.
-  std::vector<PageNodeId> chain = match(table.root, tokens, tokens.empty() ? 0 : (tokens.size() - 1) / kPageTokens);
-  const auto shared = static_cast<uint32_t>(chain.size());
-  const size_t revived = static_cast<size_t>(
-      std::ranges::count_if(chain, [&](PageNodeId id) { return index_.node(id).idle; }));
+  const auto base = table.base_tokens > 0 ? bases_.find(table.root) : bases_.end();
+  if (table.base_tokens > 0 && (base == bases_.end() || base->second.entries.size() * kPageTokens != table.base_tokens)) {
+    return false;
+  }
+  const std::span<const TokenId> rest = tokens.subspan(std::min<size_t>(table.base_tokens, tokens.size()));
+  std::vector<PageNodeId> chain = match(table.root, rest, rest.empty() ? 0 : (rest.size() - 1) / kPageTokens);
+  const auto shared = static_cast<uint32_t>(table.base_tokens / kPageTokens + chain.size());
+  size_t revived = static_cast<size_t>(std::ranges::count_if(chain, [&](PageNodeId id) { return index_.node(id).idle; }));
+  if (base != bases_.end() && base->second.users == 0) revived += base->second.pages.size();
   std::vector<uint32_t> limits(groups_.size());
   std::vector<uint32_t> wanted(groups_.size());
   for (uint32_t g = 0; g < groups_.size(); ++g) {
@@ -98,6 +105,10 @@ bool KvPages::open(PageTable& table, std::span<const TokenId> tokens, uint32_t m
   table.held_.assign(groups_.size(), shared);
   table.limit_ = limits;
   for (uint32_t g = 0; g < groups_.size(); ++g) groups_[g].promised += wanted[g];
+  if (base != bases_.end()) {
+    use_base(table.root);
+    table.pages[0] = base->second.entries;
+  }
   for (const PageNodeId id : chain) {
     for (uint32_t g = 0; g < groups_.size(); ++g) {
       const PageId page = index_.node(id).pages[g];
@@ -122,6 +133,8 @@ PageId KvPages::take(uint32_t group) {
         groups_[g].node[(*freed)[g]] = kRootNode;
         groups_[g].free.push_back((*freed)[g]);
       }
+    } else {
+      evict_base();
     }
   }
   const PageId page = groups_[group].free.back();
@@ -197,10 +210,11 @@ void KvPages::commit(PageTable& table, uint32_t count, std::span<const TokenId> 
 }
 
 void KvPages::publish(PageTable& table, std::span<const TokenId> tokens) {
-  while ((table.chain_.size() + 1) * kPageTokens <= table.length) {
-    const size_t i = table.chain_.size();
+  const size_t base_pages = table.base_tokens / kPageTokens;
+  while ((base_pages + table.chain_.size() + 1) * kPageTokens <= table.length) {
+    const size_t i = base_pages + table.chain_.size();
     const auto page_tokens = tokens.subspan(i * kPageTokens, kPageTokens);
-    const PageNodeId parent = i == 0 ? kRootNode : table.chain_.back();
+    const PageNodeId parent = table.chain_.empty() ? kRootNode : table.chain_.back();
     if (const auto known = index_.find(parent, table.root, page_tokens)) {
       // Somebody computed the same page: bit for bit the same (decisions.md 9), so one copy is enough.
       for (uint32_t g = 0; g < groups_.size(); ++g) {
@@ -235,6 +249,9 @@ bool KvPages::fork(const PageTable& from, PageTable& to, uint32_t max_tokens) {
   }
   if (!room(wanted, 0) || (config_.state_slots > 0 && free_states_.empty())) return false;
   to.root = from.root;
+  to.base_tokens = from.base_tokens;
+  if (from.base_tokens > 0) use_base(from.root);
+  const size_t base_pages = from.base_tokens / kPageTokens;
   to.length = to.reused = from.length;
   to.chain_ = from.chain_;
   to.limit_ = limits;
@@ -245,7 +262,7 @@ bool KvPages::fork(const PageTable& from, PageTable& to, uint32_t max_tokens) {
     for (size_t i = used; i > 0; --i) {
       const PageId page = to.pages[g][i - 1];
       if (page == kNoPage) continue;
-      reference(g, page);
+      if (i > base_pages) reference(g, page);
       if (to.held_[g]++ < credits[g]) ++groups_[g].credits[page];
     }
     groups_[g].promised += wanted[g];
@@ -262,27 +279,32 @@ void KvPages::close(PageTable& table) {
   if (!table.open) return;
   for (uint32_t g = 0; g < groups_.size(); ++g) {
     // From the back, so that of an idle chain the end counts as older than the beginning.
-    for (size_t i = table.pages[g].size(); i > 0; --i) {
+    for (size_t i = table.pages[g].size(); i > table.base_tokens / kPageTokens; --i) {
       if (table.pages[g][i - 1] != kNoPage) release(g, table.pages[g][i - 1]);
     }
     groups_[g].promised -= table.limit_[g] - table.held_[g];
   }
+  if (table.base_tokens > 0) leave_base(table.root);
   if (config_.state_slots > 0) free_states_.push_back(table.state_slot);
   const ChainHash root = table.root;
+  const uint32_t base_tokens = table.base_tokens;
   table = PageTable{};
   table.root = root;
+  table.base_tokens = base_tokens;
 }
 
 bool KvPages::consistent(std::span<const PageTable* const> live) const {
   if (!index_.consistent()) return false;
   if (config_.state_slots > 0 && free_states_.size() + live.size() != config_.state_slots) return false;
+  std::vector<uint8_t> in_base;
+  if (!bases_consistent(live, in_base)) return false;
   for (uint32_t g = 0; g < groups_.size(); ++g) {
     const Group& state = groups_[g];
     std::vector<uint32_t> refs(config_.groups[g].pages, 0);
     uint64_t promised = 0;
     for (const PageTable* table : live) {
-      uint32_t held = 0;
-      for (const PageId page : table->pages[g]) {
+      uint32_t held = table->base_tokens / kPageTokens;
+      for (const PageId page : std::span(table->pages[g]).subspan(held)) {
         if (page == kNoPage) continue;
         ++refs[page];
         ++held;
@@ -292,13 +314,13 @@ bool KvPages::consistent(std::span<const PageTable* const> live) const {
     }
     for (const uint32_t credits : state.credits) promised += credits;
     if (refs != state.refs || promised != state.promised) return false;
-    if (promised > state.free.size() + index_.idle_count()) return false;
+    if (promised > state.free.size() + index_.idle_count() + idle_base_pages_) return false;
     std::vector<uint8_t> is_free(refs.size(), 0);
     for (const PageId page : state.free) {
       if (std::exchange(is_free[page], 1) != 0) return false;
     }
     for (PageId page = 0; page < refs.size(); ++page) {
-      const bool unused = refs[page] == 0 && state.node[page] == kRootNode;
+      const bool unused = refs[page] == 0 && state.node[page] == kRootNode && (g != 0 || in_base[page] == 0);
       if (unused != (is_free[page] != 0)) return false;
       if (state.credits[page] > 0 && state.credits[page] >= refs[page]) return false;
       if (g == 0 && state.node[page] != kRootNode && index_.node(state.node[page]).idle != (refs[page] == 0)) return false;

@@ -5,11 +5,15 @@
 // A reservation promises every page that a sequence can ever need, so extend() cannot fail. What may be handed out is
 // free pages plus idle pages of the prefix index minus promises. A page that several tables share is written only
 // after a copy; the pages for such copies are promised by fork() as credits on the shared page.
+//
+// A *base* is what a compression left of a context (context_edit.h): whole pages, perhaps aged, that no table writes and
+// that come and go as one, known by the chain root of everything computed behind them.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "core/engine/prefix_index.h"
@@ -39,6 +43,7 @@ struct PageTable {
   uint32_t reused = 0;                     ///< of them attached from the prefix index when the table was opened
   uint32_t state_slot = 0;
   ChainHash root;                          ///< set before open(): whose pages may be shared
+  uint32_t base_tokens = 0;                ///< set before open(): leading slots that are the base of this root
   bool open = false;
 
  private:
@@ -74,8 +79,18 @@ class KvPages {
   bool fork(const PageTable& from, PageTable& to, uint32_t max_tokens);
   void close(PageTable& table);
 
+  bool has_base(const ChainHash& root) const { return bases_.contains(root); }
+  /// Pages for a base of `tokens` rows, `parts` of its pages in one page of the pool (1: not aged), as entries of a page
+  /// table. They are taken from what `from` was promised, or from what nobody was. Idle until a table opens it. Nothing:
+  /// no room, or bases are not kept here (prefix_reuse), or there is one already.
+  std::optional<std::vector<PageId>> add_base(const ChainHash& root, uint32_t tokens, uint32_t parts, PageTable* from);
+  /// Forgets a base that could not be filled. Nobody may use it.
+  void drop_base(const ChainHash& root);
+  /// The entries of a base, or nothing.
+  std::vector<PageId> base_entries(const ChainHash& root) const;
+
   /// Tokens of leading full pages whose KV is known under this root.
-  uint32_t cached_tokens(const ChainHash& root, std::span<const TokenId> tokens) const;
+  uint32_t cached_tokens(const ChainHash& root, std::span<const TokenId> tokens, uint32_t base_tokens = 0) const;
   uint32_t total_pages(uint32_t group) const noexcept { return config_.groups[group].pages; }
   /// Pages that a new sequence could be promised.
   uint32_t available(uint32_t group) const noexcept;
@@ -103,8 +118,22 @@ class KvPages {
   void publish(PageTable& table, std::span<const TokenId> tokens);
   std::vector<PageNodeId> match(const ChainHash& root, std::span<const TokenId> tokens, size_t pages) const;
 
+  struct Base {
+    std::vector<PageId> entries;  // of a page table
+    std::vector<PageId> pages;    // of the pool
+    uint32_t users = 0;
+    uint64_t last_use = 0;
+  };
+  bool evict_base();
+  void use_base(const ChainHash& root);
+  void leave_base(const ChainHash& root);
+  bool bases_consistent(std::span<const PageTable* const> live, std::vector<uint8_t>& in_base) const;
+
   KvPagesConfig config_;
   std::vector<Group> groups_;
+  std::unordered_map<ChainHash, Base, ChainHashOf> bases_;
+  size_t idle_base_pages_ = 0;
+  uint64_t base_tick_ = 0;
   std::vector<uint32_t> free_states_;
   PrefixIndex index_;
 };

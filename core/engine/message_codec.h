@@ -12,7 +12,7 @@
 
 namespace kvasir {
 
-inline constexpr uint8_t kMessageFormat = 2;
+inline constexpr uint8_t kMessageFormat = 3;
 /// No single message is larger: prompts are limited far below by the transports.
 inline constexpr size_t kMaxMessageBytes = 256u << 20;
 

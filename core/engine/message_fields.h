@@ -10,9 +10,14 @@ template <class A> void fields(A& a, EngineKey& m) {
   a(m.model, m.context, m.threads, m.backend, m.kv_type, m.activations, m.quantize, m.prompt_lookup);
 }
 template <class A> void fields(A& a, ChatMessage& m) { a(m.role, m.content, m.json); }
+template <class A> void fields(A& a, ContextEdit& m) { a(m.source_tokens, m.kept_tokens, m.rows, m.aged); }
+template <class A> void fields(A& a, ContextStage& m) { a(m.tokens, m.edit); }
+template <class A> void fields(A& a, RowChoice& m) {
+  a(m.rule, m.source_tokens, m.kept_tokens, m.pinned, m.recent, m.seed);
+}
 template <class A> void fields(A& a, Prompt& m) {
   a(m.kind, m.messages, m.tools_json, m.template_extra_json, m.text, m.tokens, m.in_session, m.history_tokens, m.history_text,
-    m.history_model, m.suffix, m.enable_thinking);
+    m.history_model, m.suffix, m.enable_thinking, m.history_stages);
 }
 template <class A> void fields(A& a, SamplingRequest& m) {
   a(m.temperature, m.top_p, m.min_p, m.repeat_penalty, m.frequency_penalty, m.presence_penalty, m.top_k, m.seed, m.logit_bias);
@@ -30,7 +35,10 @@ template <class A> void fields(A& a, Preload& m) { a(m.id); }
 template <class A> void fields(A& a, Cancel& m) { a(m.id); }
 template <class A> void fields(A& a, Pause& m) { a(m.id); }
 template <class A> void fields(A& a, Resume& m) { a(m.id); }
-template <class A> void fields(A& a, ProbeCache& m) { a(m.id, m.tokens, m.cache_salt); }
+template <class A> void fields(A& a, ProbeCache& m) { a(m.id, m.tokens, m.cache_salt, m.stages); }
+template <class A> void fields(A& a, CompressContext& m) { a(m.id, m.prompt, m.choice, m.aged, m.cache_salt, m.cache_owner); }
+template <class A> void fields(A& a, CompareContexts::Context& m) { a(m.stages, m.tokens); }
+template <class A> void fields(A& a, CompareContexts& m) { a(m.id, m.full, m.other, m.scored, m.cache_salt, m.cache_owner); }
 template <class A> void fields(A& a, Command& m) { a(m.engine, m.body); }
 
 template <class A> void fields(A& a, Progress& m) { a(m.id, m.phase, m.done, m.total); }
@@ -72,6 +80,10 @@ template <class A> void fields(A& a, ModelInfoResult& m) {
 }
 template <class A> void fields(A& a, Ready& m) { a(m.id, m.load_ms); }
 template <class A> void fields(A& a, CacheResult& m) { a(m.id, m.loaded, m.fingerprint, m.context, m.kv_bytes_per_token, m.cached_tokens); }
+template <class A> void fields(A& a, CompressResult& m) { a(m.id, m.edit, m.kept, m.source_bytes, m.kept_bytes); }
+template <class A> void fields(A& a, CompareResult& m) {
+  a(m.id, m.scored, m.nll_full, m.nll_other, m.kl_mean, m.kl_p95, m.top1_agree);
+}
 template <class A> void fields(A& a, Failed& m) { a(m.id, m.code, m.message, m.retry_after_ms); }
 
 /// The largest legal number of each enum that travels.
@@ -81,6 +93,7 @@ constexpr uint8_t last_of(Activations) { return static_cast<uint8_t>(Activations
 constexpr uint8_t last_of(Prompt::Kind) { return static_cast<uint8_t>(Prompt::Kind::kTokens); }
 constexpr uint8_t last_of(OverflowPolicy) { return static_cast<uint8_t>(OverflowPolicy::kCompress); }
 constexpr uint8_t last_of(Priority) { return static_cast<uint8_t>(Priority::kHigh); }
+constexpr uint8_t last_of(KeepRule) { return static_cast<uint8_t>(KeepRule::kAll); }
 constexpr uint8_t last_of(FinishReason) { return static_cast<uint8_t>(FinishReason::kGrammar); }
 constexpr uint8_t last_of(Phase) { return static_cast<uint8_t>(Phase::kDecode); }
 constexpr uint8_t last_of(Code) { return static_cast<uint8_t>(Code::kInternal); }

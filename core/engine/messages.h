@@ -12,7 +12,9 @@
 
 #include "backends/backend.h"
 #include "core/base/result.h"
+#include "core/engine/context_edit.h"
 #include "core/engine/priority.h"
+#include "core/engine/row_selection.h"
 #include "core/model/model.h"
 #include "core/sampling/sampler.h"
 
@@ -58,6 +60,7 @@ struct Prompt {
   std::vector<TokenId> history_tokens;
   std::string history_text;
   std::string history_model;  ///< fingerprint of the model that made those ids; another one's are not used
+  std::vector<ContextStage> history_stages;  ///< how history_tokens came to be shorter than what was said; oldest first
 };
 
 /// Sampling as asked: what is absent comes from the model file's recommendation, then from Kvasir's defaults
@@ -101,6 +104,27 @@ struct ScoreText {
   uint32_t score_from = 0;         ///< with tokens alone: index of the first that is scored; 0: the second
   std::string cache_salt;          ///< as in Generate
 };
+/// Chooses the rows of a context that stay and makes the shorter context of them, ready in memory. The prompt is a
+/// session's (in_session); what it appends to the history is what will be asked, and not part of the context. Without
+/// that, the rows behind source_tokens ask.
+struct CompressContext {
+  GenerationId id = 0;
+  Prompt prompt;
+  RowChoice choice;
+  bool aged = false;
+  std::string cache_salt, cache_owner;  ///< as in Generate; pages are read from disk only: nobody decided to keep it yet
+};
+/// The same last tokens, behind two contexts.
+struct CompareContexts {
+  struct Context {
+    std::vector<ContextStage> stages;
+    std::vector<TokenId> tokens;
+  };
+  GenerationId id = 0;
+  Context full, other;
+  uint32_t scored = 0;                  ///< tokens at the end of both
+  std::string cache_salt, cache_owner;
+};
 struct Tokenize {
   GenerationId id = 0;
   std::string text;
@@ -120,10 +144,11 @@ struct ProbeCache {
   GenerationId id = 0;
   std::vector<TokenId> tokens;
   std::string cache_salt;
+  std::vector<ContextStage> stages;
 };
 
 using CommandBody = std::variant<Generate, CountTokens, ScoreText, Tokenize, Detokenize, ModelInfo, Preload, Cancel, Pause,
-                                 Resume, ProbeCache>;
+                                 Resume, ProbeCache, CompressContext, CompareContexts>;
 struct Command {
   EngineKey engine;
   CommandBody body;
@@ -241,6 +266,19 @@ struct CacheResult {
   uint64_t kv_bytes_per_token = 0;      ///< of layers that keep everything
   uint64_t cached_tokens = 0;           ///< a prompt that begins with the tokens would not compute so many of them
 };
+struct CompressResult {
+  GenerationId id = 0;
+  ContextEdit edit;
+  std::vector<TokenId> kept;            ///< the tokens that the shorter context is said to have
+  uint64_t source_bytes = 0, kept_bytes = 0;  ///< of KV
+};
+struct CompareResult {
+  GenerationId id = 0;
+  uint64_t scored = 0;
+  double nll_full = 0, nll_other = 0;   ///< sums of negated natural logarithms
+  double kl_mean = 0, kl_p95 = 0;       ///< of the full context's distribution from the other's, over the vocabulary
+  double top1_agree = 0;                ///< share of positions with the same likeliest token
+};
 /// The request ended with an error instead of a result.
 struct Failed {
   GenerationId id = 0;
@@ -251,6 +289,6 @@ struct Failed {
 
 /// Every command but Cancel/Pause/Resume gets exactly one final event: its result or Failed.
 using Event = std::variant<Progress, TextDelta, GenerateResult, CountResult, ScoreResult, TokenizeResult, DetokenizeResult,
-                           ModelInfoResult, Ready, Failed, CacheResult>;
+                           ModelInfoResult, Ready, Failed, CacheResult, CompressResult, CompareResult>;
 
 }  // namespace kvasir

@@ -1,5 +1,6 @@
 #include "core/engine/model_runner.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace kvasir {
@@ -74,10 +75,47 @@ Result<void> ModelRunner::copy_pages(const std::vector<PageId>& from, const std:
   return {};
 }
 
-Result<void> ModelRunner::run(const StepPlan& plan, const Scheduler& scheduler) {
+void ModelRunner::lay_out_captures(const StepPlan& plan, const Scheduler& scheduler, std::span<const Capture> captures) {
+  layout_.masses.clear();
+  for (const Capture& capture : captures) {
+    for (size_t i = 0; i < plan.parts.size(); ++i) {
+      const PlannedRows& part = plan.parts[i];
+      const uint32_t end = part.first + part.count;
+      if (part.id != capture.id || !scheduler.in_last_stage(part.id) || end <= capture.from) continue;
+      const uint32_t first = std::max(capture.from, part.first);
+      capture.mass->first_row = layout_.sequences[i].first_row + (first - part.first);
+      capture.mass->n_rows = end - first;
+      layout_.masses.push_back(capture.mass);
+    }
+  }
+}
+
+AttentionMass ModelRunner::empty_mass(uint32_t slots) const {
+  AttentionMass mass{.slots = slots, .layers = {}};
+  for (const KvLayerSpec& layer : pool_->spec().layers) mass.layers.emplace_back(size_t{layer.n_kv_heads} * slots, 0.0F);
+  return mass;
+}
+
+Result<void> ModelRunner::compact(const ContextEdit& edit, std::span<const PageId> from, std::span<const PageId> to) {
+  const auto layers = static_cast<uint32_t>(pool_->spec().layers.size());
+  std::vector<RopeSpec> ropes(layers);
+  if (!edit.rows.empty()) ropes = KVASIR_TRY(model_.key_ropes());
+  if (ropes.size() != layers) return Failure{Code::kInternal, "rope of another number of layers"};
+  for (uint32_t layer = 0; layer < layers; ++layer) {
+    const std::vector<uint32_t> rows = kept_rows(edit, layer);
+    std::vector<int32_t> turns(rows.size());
+    for (size_t i = 0; i < rows.size(); ++i) turns[i] = static_cast<int32_t>(i) - static_cast<int32_t>(rows[i]);
+    KVASIR_TRY(pool_->gather({.kv_layer = layer, .from = from, .rows = rows, .to = to,
+                              .rope = edit.rows.empty() ? nullptr : &ropes[layer], .turns = turns}));
+  }
+  return {};
+}
+
+Result<void> ModelRunner::run(const StepPlan& plan, const Scheduler& scheduler, std::span<const Capture> captures) {
   for (const PageCopy& copy : plan.copies) KVASIR_TRY(pool_->copy_page(copy.group, copy.from, copy.to));
   for (const uint32_t slot : plan.fresh_states) KVASIR_TRY(pool_->zero_state(slot));
   lay_out(plan, scheduler);
+  lay_out_captures(plan, scheduler, captures);
   const size_t needed = logit_rows_.size() * vocab_;
   if (logits_.size() < needed) logits_.resize(needed);
   return model_.forward(*stream_, *pool_, layout_, tokens_, logit_rows_, std::span(logits_).first(needed));

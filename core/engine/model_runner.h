@@ -6,10 +6,18 @@
 #include <span>
 #include <vector>
 
+#include "core/engine/context_edit.h"
 #include "core/engine/scheduler.h"
 #include "core/model/model.h"
 
 namespace kvasir {
+
+/// What rows of a sequence look at, wanted while it is computed: see AttentionMass. Only its last stage is meant.
+struct Capture {
+  SeqId id = 0;
+  uint32_t from = 0;  ///< first token whose row asks
+  AttentionMass* mass = nullptr;
+};
 
 class ModelRunner {
  public:
@@ -18,7 +26,12 @@ class ModelRunner {
                                                      uint32_t max_rows);
 
   /// One step. Errors: kBackend; then the KV of the plan's rows is undefined and recover() must be called.
-  Result<void> run(const StepPlan& plan, const Scheduler& scheduler);
+  Result<void> run(const StepPlan& plan, const Scheduler& scheduler, std::span<const Capture> captures = {});
+  /// The rows that `edit` keeps of a page table become the pages `to`. Errors: kUnsupported, and those of the pool.
+  Result<void> compact(const ContextEdit& edit, std::span<const PageId> from, std::span<const PageId> to);
+  KvAbilities abilities() const noexcept { return pool_->abilities(); }
+  /// Per KV layer and head a place for the weights of `slots` slots.
+  AttentionMass empty_mass(uint32_t slots) const;
   /// Logits of the last run, by the order of the plan's logit rows. Scratch: the sampler works in place.
   std::span<float> logits(uint32_t row) noexcept { return std::span(logits_).subspan(size_t{row} * vocab_, vocab_); }
   /// A fresh stream after an error.
@@ -34,6 +47,7 @@ class ModelRunner {
  private:
   ModelRunner(Model& model, Backend& backend, uint32_t max_rows);
   void lay_out(const StepPlan& plan, const Scheduler& scheduler);
+  void lay_out_captures(const StepPlan& plan, const Scheduler& scheduler, std::span<const Capture> captures);
 
   Model& model_;
   Backend& backend_;

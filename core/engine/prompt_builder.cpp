@@ -124,10 +124,6 @@ Result<void> check_generate(const Generate& request, const EngineLimits& limits)
     return Failure{Code::kInvalidArgument, "logit_bias has " + std::to_string(request.sampling.logit_bias.size()) +
                                                " entries; at most " + std::to_string(limits.max_logit_bias) + " are allowed"};
   }
-  if (request.overflow == OverflowPolicy::kCompress) {
-    return Failure{Code::kUnsupported, "overflow \"compress\" is not available in this build; use \"sliding_window\" or "
-                                       "\"truncate_oldest\""};
-  }
   return {};
 }
 

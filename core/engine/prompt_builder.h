@@ -32,6 +32,7 @@ struct PreparedPrompt {
   bool history_rewritten = false;
   std::string history_note;
   std::optional<Truncated> truncated;
+  std::vector<ContextStage> stages;  ///< that `tokens` goes on from
 };
 
 /// Everything that can be refused without the model's weights: limits, token ids, stop strings, overflow policy.

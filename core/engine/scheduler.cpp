@@ -14,6 +14,7 @@ struct Scheduler::Shares {
   std::vector<uint32_t> given;
 
   static uint32_t logits_of(const Sequence& sequence, uint32_t count) {
+    if (!sequence.last()) return 0;
     const uint32_t plain = sequence.logits_from - std::min(sequence.logits_from, sequence.table.length);
     return count - std::min(count, plain);
   }
@@ -41,17 +42,20 @@ Result<void> Scheduler::admit(SeqRequest request) {
   if (sequences_.contains(request.id)) return Failure{Code::kInvalidArgument, "sequence id is already in use"};
   const auto length = static_cast<uint32_t>(request.tokens.size());
   const uint32_t max_tokens = std::max(request.max_tokens, length);
-  if (!kv_.can_ever_hold(max_tokens)) {
-    return Failure{Code::kTooLarge, std::to_string(max_tokens) + " tokens do not fit into the KV pages of this engine"};
-  }
   Sequence sequence;
-  sequence.tokens = std::move(request.tokens);
+  sequence.stages = std::move(request.stages);
+  sequence.base_tokens = request.base_tokens;
+  sequence.root = request.root;
   sequence.max_tokens = max_tokens;
+  if (const uint32_t slots = sequence.slots_from(0); !kv_.can_ever_hold(slots)) {
+    return Failure{Code::kTooLarge, std::to_string(slots) + " tokens do not fit into the KV pages of this engine"};
+  }
+  sequence.tokens = std::move(request.tokens);
   sequence.logits_from = request.generates ? length - 1 : std::min(request.logits_from, length);
   sequence.generates = request.generates;
   sequence.priority = request.priority;
+  sequence.compute_from = request.compute_from.value_or(request.generates ? length : sequence.logits_from);
   sequence.deadline = request.deadline;
-  sequence.table.root = request.root;
   sequences_.emplace(request.id, std::move(sequence));
   waiting_.insert(turn_of(request.id));
   return {};
@@ -77,21 +81,38 @@ bool Scheduler::preempt_one(Priority who_waits, const PlanHooks& hooks) {
   return true;
 }
 
+uint32_t Scheduler::Sequence::slots_from(size_t stage) const noexcept {
+  uint64_t most = max_tokens;
+  for (size_t i = stage; i < stages.size(); ++i) {
+    const uint64_t pages = (stages[i].tokens.size() + kPageTokens - 1) / kPageTokens;
+    const uint64_t entries = stages[i].kept_tokens / kPageTokens, parts = std::max(1U, stages[i].parts);
+    most = std::max(most, (pages + (entries + parts - 1) / parts) * kPageTokens);
+  }
+  return static_cast<uint32_t>(std::min<uint64_t>(most, UINT32_MAX));
+}
+
+/// Gives it pages, in the stage that it is in.
+bool Scheduler::open(Sequence& sequence) {
+  sequence.table.root = sequence.root_of(sequence.at);
+  sequence.table.base_tokens = sequence.base_of(sequence.at);
+  return kv_.open(sequence.table, sequence.reusable(), sequence.slots_from(sequence.at));
+}
+
 void Scheduler::admit_waiting(StepPlan& plan, const PlanHooks& hooks) {
   while (!waiting_.empty()) {
     const SeqId id = waiting_.begin()->id;
     Sequence& sequence = sequences_.at(id);
-    const auto fits = [&] {
-      return running_.size() < limits_.max_sequences && kv_.open(sequence.table, sequence.reusable(), sequence.max_tokens);
-    };
-    bool open = fits();
-    while (!open && preempt_one(sequence.priority, hooks)) open = fits();
-    if (!open) return;
+    sequence.at = sequence.stages.size();
+    while (sequence.at > 0 && !kv_.has_base(sequence.root_of(sequence.at))) --sequence.at;
+    const auto fits = [&] { return running_.size() < limits_.max_sequences && open(sequence); };
+    bool opened = fits();
+    while (!opened && preempt_one(sequence.priority, hooks)) opened = fits();
+    if (!opened) return;
     waiting_.erase(turn_of(id));
     running_.push_back(id);
     if (kv_.config().state_slots > 0) plan.fresh_states.push_back(sequence.table.state_slot);
     if (hooks.admitted) hooks.admitted(id);
-    if (!std::exchange(sequence.seen, true)) sequence.reused = sequence.table.length;
+    if (!std::exchange(sequence.seen, true)) sequence.reused = sequence.last() ? sequence.table.length : 0;
   }
 }
 
@@ -99,7 +120,7 @@ void Scheduler::share_decodes(Shares& shares) {
   std::vector<size_t> decodes;
   for (size_t i = 0; i < shares.sequences.size(); ++i) {
     const Sequence& sequence = *shares.sequences[i];
-    if (!sequence.paused && sequence.generates && sequence.left() == 1) decodes.push_back(i);
+    if (!sequence.paused && sequence.decodes()) decodes.push_back(i);
   }
   if (decodes.empty()) return;
   const size_t served = std::min<size_t>(decodes.size(), shares.rows);
@@ -115,7 +136,7 @@ void Scheduler::share_prefills(Shares& shares, Priority priority) {
   std::vector<size_t> hungry;
   for (size_t i = 0; i < shares.sequences.size(); ++i) {
     const Sequence& sequence = *shares.sequences[i];
-    if (sequence.priority == priority && !sequence.paused && sequence.left() > 0 && !(sequence.generates && sequence.left() == 1)) hungry.push_back(i);
+    if (sequence.priority == priority && !sequence.paused && sequence.left() > 0 && !sequence.decodes()) hungry.push_back(i);
   }
   if (hungry.empty() || shares.rows == 0) return;
   std::rotate(hungry.begin(), hungry.begin() + static_cast<std::ptrdiff_t>(prefill_turn_ % hungry.size()), hungry.end());
@@ -133,7 +154,7 @@ void Scheduler::share_prefills(Shares& shares, Priority priority) {
 
 /// Guesses ride along with a decode row where rows are left and pages were promised.
 uint32_t Scheduler::affordable_guesses(const Sequence& sequence, uint32_t rows_left) const {
-  if (sequence.left() != 1 || !sequence.generates || kv_.config().state_slots > 0) return 0;
+  if (!sequence.decodes() || kv_.config().state_slots > 0) return 0;
   const size_t room = sequence.max_tokens - std::min<size_t>(sequence.max_tokens, sequence.tokens.size());
   return static_cast<uint32_t>(std::min({sequence.guesses.size(), room, size_t{rows_left}}));
 }
@@ -142,7 +163,7 @@ void Scheduler::take_rows(SeqId id, Sequence& sequence, uint32_t count, uint32_t
   PlannedRows part{.id = id, .first = sequence.table.length, .count = count};
   const uint32_t logits_from =
       sequence.generates ? static_cast<uint32_t>(sequence.tokens.size()) - 1 : sequence.logits_from;
-  part.logits_from = std::min(count, logits_from - std::min(logits_from, part.first));
+  part.logits_from = sequence.last() ? std::min(count, logits_from - std::min(logits_from, part.first)) : count;
   sequence.guesses.resize(guesses);
   part.guesses = guesses;
   part.count += guesses;
@@ -161,8 +182,34 @@ bool Scheduler::restore_page(SeqId id, uint32_t rows, const std::function<bool(c
   std::vector<PageId> pages;
   for (const auto& group : table.pages) pages.push_back(group[table.length / kPageTokens]);
   if (!fill(pages)) return false;
-  kv_.commit(table, rows, sequence.tokens);
+  kv_.commit(table, rows, sequence.current());
   return true;
+}
+
+std::optional<size_t> Scheduler::stage_done(SeqId id) const {
+  const auto found = sequences_.find(id);
+  if (found == sequences_.end() || found->second.last() || !found->second.table.open || found->second.left() > 0) return {};
+  return found->second.at;
+}
+
+std::optional<std::vector<PageId>> Scheduler::begin_base(SeqId id) {
+  Sequence& sequence = sequences_.at(id);
+  const SeqStage& stage = sequence.stages[sequence.at];
+  return kv_.add_base(sequence.root_of(sequence.at + 1), stage.kept_tokens, stage.parts, &sequence.table);
+}
+
+void Scheduler::end_base(SeqId id) {
+  Sequence& sequence = sequences_.at(id);
+  kv_.close(sequence.table);
+  ++sequence.at;
+  if (open(sequence)) return;
+  std::erase(running_, id);
+  if (!sequence.paused) waiting_.insert(turn_of(id));
+}
+
+std::optional<std::vector<PageId>> Scheduler::add_base(const ChainHash& root, uint32_t tokens, uint32_t parts,
+                                                       std::optional<SeqId> from) {
+  return kv_.add_base(root, tokens, parts, from ? &sequences_.at(*from).table : nullptr);
 }
 
 KvPages::PartialPage Scheduler::partial_page(SeqId id) const {
@@ -196,7 +243,7 @@ void Scheduler::apply(const StepPlan& plan) {
   for (const PlannedRows& part : plan.parts) {
     const auto found = sequences_.find(part.id);
     if (found == sequences_.end() || !found->second.table.open) continue;
-    kv_.commit(found->second.table, part.count - part.guesses, found->second.tokens);
+    kv_.commit(found->second.table, part.count - part.guesses, found->second.current());
   }
 }
 
@@ -245,13 +292,15 @@ void Scheduler::resume(SeqId id) {
 SeqPhase Scheduler::phase(SeqId id) const {
   const Sequence& sequence = sequences_.at(id);
   if (!sequence.table.open) return SeqPhase::kWaiting;
+  if (!sequence.last()) return SeqPhase::kPrefill;
   if (sequence.left() == 0) return sequence.generates ? SeqPhase::kDecode : SeqPhase::kComplete;
   return sequence.generates && sequence.left() == 1 ? SeqPhase::kDecode : SeqPhase::kPrefill;
 }
 
 bool Scheduler::awaits_token(SeqId id) const {
   const auto found = sequences_.find(id);
-  return found != sequences_.end() && found->second.table.open && found->second.generates && found->second.left() == 0;
+  return found != sequences_.end() && found->second.table.open && found->second.last() && found->second.generates &&
+         found->second.left() == 0;
 }
 
 size_t Scheduler::requests_ahead(SeqId id) const {
@@ -287,7 +336,7 @@ bool Scheduler::invariants_hold() const {
   for (const auto& [id, sequence] : sequences_) {
     if (sequence.table.open != running.contains(id)) return false;
     if (waiting_.contains(turn_of(id)) != (!sequence.table.open && !sequence.paused)) return false;
-    if (sequence.table.length > sequence.tokens.size() || sequence.tokens.size() > sequence.max_tokens) return false;
+    if (sequence.table.length > sequence.current().size() || sequence.tokens.size() > sequence.max_tokens) return false;
     if (sequence.table.open) live.push_back(&sequence.table);
   }
   return live.size() == running.size() && kv_.consistent(live);

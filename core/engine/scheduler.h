@@ -2,7 +2,8 @@
 // comes in as a value and the caller runs the step. Owned by one EngineInstance; engine thread.
 //
 // A sequence is its tokens and how many of them have KV. Whatever lacks KV is computed next: one row is a decode, many
-// are a prefill chunk, all of them again is what preemption costs. Results cannot depend on any choice made here: a
+// are a prefill chunk, all of them again is what preemption costs. Of a compressed context (context_edit.h) the base is
+// found in memory, or the contexts before it are computed first and compressed in the same way. Results cannot depend on any choice made here: a
 // row's arithmetic is the same in every batch (decisions.md 9).
 #pragma once
 
@@ -23,13 +24,26 @@ namespace kvasir {
 
 using SeqId = uint64_t;  ///< also the order of arrival: among equals, admission is first come, first served
 
+/// An earlier context of a sequence, up to the compression that ended it.
+struct SeqStage {
+  std::vector<TokenId> tokens;   ///< as SeqRequest::tokens
+  ChainHash root;
+  uint32_t base_tokens = 0;      ///< leading tokens that are the base of this stage
+  uint32_t kept_tokens = 0;      ///< of the base that is made of it
+  uint32_t parts = 1;            ///< pages of that base in one page of the pool
+};
+
 struct SeqRequest {
   SeqId id = 0;
   std::vector<TokenId> tokens;   ///< the prompt, not empty
+  std::vector<SeqStage> stages;  ///< how its base is made again if it is not in memory; oldest first
+  uint32_t base_tokens = 0;      ///< leading tokens that are the base of `root`: never computed, never scored
   uint32_t max_tokens = 0;       ///< prompt and output at most: what is reserved
   uint32_t logits_from = 0;      ///< first token whose row wants logits; a generation: the last of the prompt
   bool generates = true;         ///< false: ends when every row is computed (scoring)
   Priority priority = Priority::kNormal;
+  std::optional<uint32_t> compute_from;  ///< first token whose row is computed even where its KV is known; default:
+                                         ///< logits_from of what does not generate
   std::optional<TimePoint> deadline;
   ChainHash root;                ///< whose cached pages may be shared
 };
@@ -99,6 +113,18 @@ class Scheduler {
   /// Whether the appended token is the next guess, and its row thereby computed: the sequence awaits another token, from
   /// the next row of logits. If not, what was guessed behind it is void.
   bool take_guess(SeqId id);
+  /// The stage that this sequence has just computed and that has to become a base before it goes on, if any.
+  std::optional<size_t> stage_done(SeqId id) const;
+  /// Pages for that base; nothing: somebody else made it meanwhile, or there is no room.
+  std::optional<std::vector<PageId>> begin_base(SeqId id);
+  /// The base is there: the sequence goes on behind it, at once or when there is room.
+  void end_base(SeqId id);
+  /// A base of another kind: made of this sequence's rows, or (without one) read from elsewhere.
+  std::optional<std::vector<PageId>> add_base(const ChainHash& root, uint32_t tokens, uint32_t parts, std::optional<SeqId> from);
+  void drop_base(const ChainHash& root) { kv_.drop_base(root); }
+  /// Stages that lie behind it; equal to the request's number of stages: it computes its own tokens.
+  size_t stage(SeqId id) const { return sequences_.at(id).at; }
+  bool in_last_stage(SeqId id) const { return sequences_.at(id).last(); }
   /// Ends a sequence in any state and frees its pages; unknown ids are ignored.
   void remove(SeqId id);
   void pause(SeqId id);
@@ -106,7 +132,8 @@ class Scheduler {
 
   bool contains(SeqId id) const { return sequences_.contains(id); }
   SeqPhase phase(SeqId id) const;
-  const std::vector<TokenId>& tokens(SeqId id) const { return sequences_.at(id).tokens; }
+  /// Those of the stage that it is in.
+  const std::vector<TokenId>& tokens(SeqId id) const { return sequences_.at(id).current(); }
   std::span<const TokenId> guesses(SeqId id) const { return sequences_.at(id).guesses; }
   const PageTable& pages(SeqId id) const { return sequences_.at(id).table; }
   /// Tokens of the request that were found in the prefix index at its first admission.
@@ -128,6 +155,7 @@ class Scheduler {
     std::vector<TokenId> tokens;
     uint32_t max_tokens = 0;
     uint32_t logits_from = 0;
+    uint32_t compute_from = 0;
     bool generates = true;
     Priority priority = Priority::kNormal;
     bool paused = false;
@@ -135,14 +163,24 @@ class Scheduler {
     uint64_t paused_since = 0;
     uint32_t reused = 0;
     std::optional<TimePoint> deadline;
+    std::vector<SeqStage> stages;
+    size_t at = 0;                 // stage that it is in; stages.size(): the last, its own tokens
+    ChainHash root;
+    uint32_t base_tokens = 0;
     PageTable table;
     std::vector<TokenId> guesses;  // behind the last token; only those of the last plan remain
-    /// Tokens whose KV may come from elsewhere: rows that want logits are computed even where their KV is known.
+    bool last() const noexcept { return at == stages.size(); }
+    const std::vector<TokenId>& current() const noexcept { return last() ? tokens : stages[at].tokens; }
+    const ChainHash& root_of(size_t stage) const noexcept { return stage < stages.size() ? stages[stage].root : root; }
+    uint32_t base_of(size_t stage) const noexcept { return stage < stages.size() ? stages[stage].base_tokens : base_tokens; }
+    uint32_t slots_from(size_t stage) const noexcept;  // that it can come to need
+    /// Tokens whose KV may come from elsewhere: rows that want logits (or ask) are computed even where it is known.
     std::span<const TokenId> reusable() const noexcept {
-      const std::span<const TokenId> all = tokens;
-      return !generates && logits_from < all.size() ? all.first(logits_from + 1) : all;
+      const std::span<const TokenId> all = current();
+      return last() && compute_from < all.size() ? all.first(compute_from + 1) : all;
     }
-    uint32_t left() const noexcept { return static_cast<uint32_t>(tokens.size()) - table.length; }
+    uint32_t left() const noexcept { return static_cast<uint32_t>(current().size()) - table.length; }
+    bool decodes() const noexcept { return last() && generates && left() == 1; }
   };
 
   struct Shares;  // rows given so far in a plan
@@ -157,6 +195,7 @@ class Scheduler {
   Turn turn_of(SeqId id) const { return {sequences_.at(id).priority, id}; }
   void admit_waiting(StepPlan& plan, const PlanHooks& hooks);
   bool preempt_one(Priority who_waits, const PlanHooks& hooks);
+  bool open(Sequence& sequence);
   void share_decodes(Shares& shares);
   void share_prefills(Shares& shares);
   void share_prefills(Shares& shares, Priority priority);

@@ -31,7 +31,13 @@ Result<PreparedPrompt> encode_all(const Prompt& prompt, const Tools& tools) {
 Result<PreparedPrompt> continue_session(const Prompt& prompt, const Tools& tools, const ContextFacts& facts) {
   const Tokenizer& tokenizer = *tools.text.tokenizer;
   const bool same_model = prompt.history_model.empty() || prompt.history_model == facts.fingerprint;
-  if (same_model) KVASIR_TRY(check_ids(prompt.history_tokens, tokenizer, tools.limits.max_prompt_tokens));
+  if (same_model) {
+    KVASIR_TRY(check_ids(prompt.history_tokens, tokenizer, tools.limits.max_prompt_tokens));
+    for (const ContextStage& stage : prompt.history_stages) {
+      KVASIR_TRY(check_ids(stage.tokens, tokenizer, tools.limits.max_prompt_tokens));
+    }
+    KVASIR_TRY(check_stages(prompt.history_stages, prompt.history_tokens, 0));
+  }
   if (prompt.kind == Prompt::Kind::kTokens) {
     if (!same_model) {
       return Failure{Code::kInvalidArgument,
@@ -40,6 +46,7 @@ Result<PreparedPrompt> continue_session(const Prompt& prompt, const Tools& tools
     PreparedPrompt out;
     out.tokens = prompt.history_tokens;
     out.context_text = prompt.history_text;
+    out.stages = prompt.history_stages;
     return out;
   }
   PreparedPrompt out;
@@ -55,6 +62,7 @@ Result<PreparedPrompt> continue_session(const Prompt& prompt, const Tools& tools
   }
   Encoded rest = KVASIR_TRY(tokenizer.encode(rendered.suffix(prompt.history_text.size()), {.prefix_space = false}));
   out.tokens = prompt.history_tokens;
+  out.stages = prompt.history_stages;
   out.tokens.insert(out.tokens.end(), rest.ids.begin(), rest.ids.end());
   out.dropped_bytes = rest.dropped_bytes;
   out.context_text = rendered.text();
@@ -113,6 +121,7 @@ Result<void> drop_oldest(const Prompt& prompt, const Tools& tools, const Budget&
   }
   if (!best) return too_long(before, budget, "even the last message alone is too long, shorten it");
   out.tokens = std::move(best->tokens);
+  out.stages.clear();
   out.truncated = Truncated{.policy = OverflowPolicy::kTruncateOldest,
                             .removed_tokens = before - std::min(before, out.tokens.size()),
                             .removed_messages = starts[low] - system};
@@ -132,14 +141,22 @@ size_t pinned_tokens(const Prompt& prompt, const Tools& tools, const std::vector
 
 Result<void> slide_window(const Prompt& prompt, const Tools& tools, const Budget& budget, PreparedPrompt& out) {
   const size_t before = out.tokens.size();
+  if (!out.stages.empty()) {  // what a compression kept cannot be computed alone: begin with the whole conversation
+    if (prompt.kind != Prompt::Kind::kMessages) return too_long(before, budget, "give a new message, or compress it again");
+    PreparedPrompt whole = KVASIR_TRY(encode_all(prompt, tools));
+    out.tokens = std::move(whole.tokens);
+    out.stages.clear();
+  }
   const size_t pinned = std::min(pinned_tokens(prompt, tools, out.tokens), before);
   const size_t slack = budget.context / kWindowSlack;
   const size_t kept = budget.prompt() - std::min<size_t>(slack, budget.prompt() / 2);
   if (pinned >= kept) return too_long(before, budget, "the system message alone fills it, shorten it");
-  out.tokens.erase(out.tokens.begin() + static_cast<std::ptrdiff_t>(pinned),
-                   out.tokens.end() - static_cast<std::ptrdiff_t>(kept - pinned));
+  if (out.tokens.size() > kept) {
+    out.tokens.erase(out.tokens.begin() + static_cast<std::ptrdiff_t>(pinned),
+                     out.tokens.end() - static_cast<std::ptrdiff_t>(kept - pinned));
+  }
   out.truncated = Truncated{
-      .policy = OverflowPolicy::kSlidingWindow, .removed_tokens = before - out.tokens.size(), .removed_messages = 0};
+      .policy = OverflowPolicy::kSlidingWindow, .removed_tokens = before - std::min(before, out.tokens.size()), .removed_messages = 0};
   return {};
 }
 
@@ -152,6 +169,9 @@ Result<PreparedPrompt> prepare_generation(const Generate& request, const TextToo
                                                  : KVASIR_TRY(prepare_prompt(request.prompt, tools, limits, true));
   const Budget budget{.context = facts.context, .answer = std::min(request.max_tokens, facts.context / kAnswerShare)};
   if (request.overflow != OverflowPolicy::kError && !budget.holds(out.tokens.size())) {
+    if (request.overflow == OverflowPolicy::kCompress) {
+      return too_long(out.tokens.size(), budget, "the session has to be compressed first");
+    }
     if (request.overflow == OverflowPolicy::kTruncateOldest) {
       KVASIR_TRY(drop_oldest(request.prompt, with, budget, out));
     } else {
@@ -161,6 +181,15 @@ Result<PreparedPrompt> prepare_generation(const Generate& request, const TextToo
     out.history_note = "the conversation is longer than the context";
   }
   return out;
+}
+
+Result<PreparedPrompt> prepare_compression(const CompressContext& request, const TextTools& tools,
+                                           const EngineLimits& limits, const ContextFacts& facts) {
+  if (request.prompt.history_tokens.empty()) return Failure{Code::kInvalidArgument, "there is nothing to compress yet"};
+  if (!request.prompt.history_model.empty() && request.prompt.history_model != facts.fingerprint) {
+    return Failure{Code::kInvalidArgument, "another model made this session's tokens: go on with it before it is compressed"};
+  }
+  return continue_session(request.prompt, {tools, limits}, facts);
 }
 
 }  // namespace kvasir

@@ -20,4 +20,8 @@ struct ContextFacts {
 Result<PreparedPrompt> prepare_generation(const Generate& request, const TextTools& tools, const EngineLimits& limits,
                                           const ContextFacts& facts);
 
+/// The context to compress, and behind it what will be asked.
+Result<PreparedPrompt> prepare_compression(const CompressContext& request, const TextTools& tools,
+                                           const EngineLimits& limits, const ContextFacts& facts);
+
 }  // namespace kvasir

@@ -87,7 +87,7 @@ Result<ImportedSession> session_from_json(const Json& json) {
   out.session.fingerprint = KVASIR_TRY(text_of(json, "fingerprint"));
   out.session.overflow = KVASIR_TRY(text_of(json, "overflow"));
   bool known = false;
-  for (const char* policy : {"error", "truncate_oldest", "sliding_window"})
+  for (const char* policy : {"error", "truncate_oldest", "sliding_window", "compress"})
     known = known || out.session.overflow == policy;
   if (!known) return wrong("overflow is '" + out.session.overflow + "'");
   out.session.ttl_seconds = static_cast<uint64_t>(KVASIR_TRY(whole_of(json, "ttl_seconds")));

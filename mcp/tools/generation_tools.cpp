@@ -58,7 +58,8 @@ FieldTable<GenerateArgs> build_fields() {
            {.one_of = {"low", "normal", "high"}})
       .add("overflow", &A::overflow,
            "When the prompt is longer than the context: error (default, says the numbers), truncate_oldest (drops the "
-           "oldest messages) or sliding_window (keeps beginning and newest tokens). What was removed is in the result.",
+           "oldest messages), sliding_window (keeps beginning and newest tokens) or compress (in a session). What was removed "
+           "is in the result.",
            {.max_bytes = 64})
       .add("logprobs", &A::logprobs, "Log-probabilities of each token and of this many alternatives.",
            {.minimum = 0, .maximum = 20})
@@ -153,12 +154,10 @@ const FieldTable<GenerateArgs>& generate_fields() {
 }
 
 Result<OverflowPolicy> overflow_policy(const std::string& name) {
-  for (const auto policy : {OverflowPolicy::kError, OverflowPolicy::kTruncateOldest, OverflowPolicy::kSlidingWindow})
+  for (const auto policy : {OverflowPolicy::kError, OverflowPolicy::kTruncateOldest, OverflowPolicy::kSlidingWindow,
+                            OverflowPolicy::kCompress})
     if (name == overflow_name(policy)) return policy;
-  if (name == overflow_name(OverflowPolicy::kCompress))
-    return Failure(Code::kUnsupported,
-                   "overflow: compress is not available in this build; use sliding_window or truncate_oldest");
-  return refuse("overflow must be one of: error, truncate_oldest, sliding_window");
+  return refuse("overflow must be one of: error, truncate_oldest, sliding_window, compress");
 }
 
 const char* overflow_name(OverflowPolicy policy) noexcept {
@@ -206,6 +205,8 @@ Result<ToolRequest> to_request(GenerateArgs args) {
   } else {
     if (args.expected_head || args.idempotency_key)
       return refuse("expected_head and idempotency_key go with session_id");
+    if (policy == OverflowPolicy::kCompress)
+      return refuse("overflow compress goes with session_id: what is compressed is a session");
     generate.prompt = KVASIR_TRY(to_prompt(args));
   }
   KVASIR_TRY(apply_template_args(args, generate.prompt));

@@ -42,7 +42,7 @@ const FieldTable<GenerateArgs>& generate_fields();
 Result<ToolRequest> to_request(GenerateArgs args);
 /// Without a session. Errors: as to_request(), kInvalidArgument for a session_id.
 Result<Generate> to_command(GenerateArgs args);
-/// "error", "truncate_oldest", "sliding_window". Errors: kInvalidArgument, kUnsupported.
+/// "error", "truncate_oldest", "sliding_window", "compress". Errors: kInvalidArgument.
 Result<OverflowPolicy> overflow_policy(const std::string& name);
 const char* overflow_name(OverflowPolicy policy) noexcept;
 Json to_json(const GenerateResult& result);

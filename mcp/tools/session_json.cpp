@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "sessions/compression/summary.h"
 #include "sessions/turn_builder.h"
 
 namespace kvasir::mcp {
@@ -46,22 +47,67 @@ Json checkpoints_json(const std::vector<CheckpointRecord>& checkpoints) {
   return list;
 }
 
-Json context_map_json(const std::vector<Turn>& turns, uint64_t cached_tokens) {
-  size_t first = 0;  // turns before the last whole one are not in the context as they were
-  for (size_t i = 0; i < turns.size(); ++i) {
-    if (turns[i].whole) first = i;
+Json found_json(const std::vector<Turn>& turns, const std::string& words) {
+  constexpr size_t kMost = 50;
+  Json list = Json::array();
+  for (const FoundTurn& turn : search_turns(turns, words, kMost)) {
+    list.push_back(Json{{"turn", turn.turn}, {"role", turn.role}, {"excerpt", turn.excerpt}});
   }
-  Json messages = Json::array();
+  return list;
+}
+
+namespace {
+
+/// Tokens of the context that a turn brought, in the order of the context.
+struct Piece {
+  size_t turn = 0;
+  uint64_t tokens = 0;
+};
+
+std::vector<Piece> pieces_of(const std::vector<Turn>& turns) {
+  std::vector<Piece> out;
+  for (size_t i = 0; i < turns.size(); ++i) {
+    const auto edit = turns[i].role == "compression" && !turns[i].message_json.empty()
+                          ? edit_from_text(turns[i].message_json)
+                          : Result<ContextEdit>(Failure{Code::kNotFound, "no edit"});
+    if (turns[i].whole) out.clear();
+    if (!edit) {
+      out.push_back({i, turns[i].tokens.size()});
+      continue;
+    }
+    uint64_t left = edit->source_tokens;  // these are now the compression's, as many as it kept
+    for (Piece& piece : out) {
+      const uint64_t taken = std::min(left, piece.tokens);
+      piece.tokens -= taken;
+      left -= taken;
+    }
+    out.insert(out.begin(), {i, edit->kept_tokens});
+  }
+  return out;
+}
+
+}  // namespace
+
+Json context_map_json(const std::vector<Turn>& turns, uint64_t cached_tokens) {
+  struct Share {
+    uint64_t tokens = 0, cached = 0;
+  };
+  std::vector<Share> shares(turns.size());
   Json miss;
   uint64_t at = 0;
+  for (const Piece& piece : pieces_of(turns)) {
+    const uint64_t cached = std::min(piece.tokens, cached_tokens - std::min(cached_tokens, at));
+    shares[piece.turn].tokens += piece.tokens;
+    shares[piece.turn].cached += cached;
+    if (miss.is_null() && cached < piece.tokens) miss = Json{{"token", at + cached}, {"turn", turns[piece.turn].number}};
+    at += piece.tokens;
+  }
+  Json messages = Json::array();
   for (size_t i = 0; i < turns.size(); ++i) {
-    const uint64_t tokens = i < first ? 0 : turns[i].tokens.size();
-    const uint64_t cached = std::min(tokens, cached_tokens - std::min(cached_tokens, at));
-    Json entry{{"turn", turns[i].number}, {"role", turns[i].role}, {"tokens", tokens}, {"cached_tokens", cached}};
-    if (turns[i].whole) entry["replaces_earlier"] = true;
+    Json entry{{"turn", turns[i].number}, {"role", turns[i].role}, {"tokens", shares[i].tokens},
+               {"cached_tokens", shares[i].cached}};
+    if (turns[i].whole || turns[i].role == "compression") entry["replaces_earlier"] = true;
     messages.push_back(std::move(entry));
-    if (miss.is_null() && cached < tokens) miss = Json{{"token", at + cached}, {"turn", turns[i].number}};
-    at += tokens;
   }
   Json out{{"messages", std::move(messages)}, {"cached_tokens", std::min(at, cached_tokens)}};
   if (!miss.is_null()) {

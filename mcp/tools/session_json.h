@@ -12,6 +12,8 @@ std::string rfc3339(int64_t unix_ms);
 Json session_json(const SessionRecord& session);
 Json transcript_json(const std::vector<Turn>& turns);
 Json checkpoints_json(const std::vector<CheckpointRecord>& checkpoints);
+/// Turns that contain all of the words, newest first.
+Json found_json(const std::vector<Turn>& turns, const std::string& words);
 /// Tokens per message, which of them the engine has at hand, and where that ends.
 Json context_map_json(const std::vector<Turn>& turns, uint64_t cached_tokens);
 

@@ -19,6 +19,7 @@ struct CreateArgs {
 struct GetArgs {
   std::string session_id;
   bool transcript = false, context_map = false, checkpoints = false;
+  std::optional<std::string> search;
 };
 struct ListArgs {
   uint32_t limit = 50;
@@ -71,7 +72,7 @@ Tool create_session_tool() {
           .add("ttl_seconds", &CreateArgs::ttl_seconds, "Delete it so long after its last use. Default: never.",
                {.minimum = 0, .maximum = kLongestTtl})
           .add("overflow", &CreateArgs::overflow,
-               "When it outgrows the context: error (default), truncate_oldest or sliding_window.", {.max_bytes = 64});
+               "When it outgrows the context: error (default), truncate_oldest, sliding_window or compress.", {.max_bytes = 64});
   Tool tool = session_tool(
       "create_session", "Create a session",
       "Begin a stored conversation. Pass the session_id to generate_text to talk; it survives restarts.",
@@ -110,12 +111,14 @@ Tool create_session_tool() {
 
 SessionStep details_step(const GetArgs& args, SessionDetails details) {
   SessionStep step;
-  const auto tokens = context_tokens(details.turns);
+  SessionContext context;
+  if (auto read = session_context(details.turns)) context = std::move(*read);
   step.result = session_json(details.session);
   step.result["head"] = details.head;
   step.result["turns"] = details.turns.size();
-  step.result["tokens"] = tokens.size();
+  step.result["tokens"] = context.tokens.size();
   if (args.transcript) step.result["transcript"] = transcript_json(details.turns);
+  if (args.search) step.result["found"] = found_json(details.turns, *args.search);
   if (args.checkpoints) step.result["checkpoints"] = checkpoints_json(details.checkpoints);
   Json children = Json::array();
   for (const auto& child : details.children) {
@@ -123,7 +126,8 @@ SessionStep details_step(const GetArgs& args, SessionDetails details) {
   }
   if (!children.empty()) step.result["forks"] = std::move(children);
   ProbeCache probe;
-  probe.tokens = tokens;
+  probe.tokens = std::move(context.tokens);
+  probe.stages = std::move(context.stages);
   step.ask = std::move(probe);
   step.merge = [map = args.context_map, turns = std::move(details.turns)](Json& result, const Event& event) {
     const auto* cache = std::get_if<CacheResult>(&event);
@@ -139,7 +143,9 @@ Tool get_session_tool() {
                     .add("session_id", &GetArgs::session_id, "From create_session.", kSessionId)
                     .add("transcript", &GetArgs::transcript, "Also the messages.")
                     .add("context_map", &GetArgs::context_map, "Also the tokens of each message, and which are cached.")
-                    .add("checkpoints", &GetArgs::checkpoints, "Also its named points.");
+                    .add("checkpoints", &GetArgs::checkpoints, "Also its named points.")
+                    .add("search", &GetArgs::search, "Also the turns with all of these words.",
+                         {.max_bytes = 1024, .min_bytes = 1});
   Tool tool = session_tool(
       "get_session", "Look at a session",
       "Head, size and, on request, messages, checkpoints and context map of a session.", std::move(fields),
@@ -167,6 +173,7 @@ Tool get_session_tool() {
       {"transcript", "[object]", "turn, role, content", false},
       {"context_map", "object", "messages [turn, role, tokens, cached_tokens], cached_tokens, first_miss", false},
       {"checkpoints", "[object]", "checkpoint_id, name, turn, created_at", false},
+      {"found", "[object]", "turn, role, excerpt", false},
       {"cut", "boolean", "Left out what is too long", false},
   });
   return tool;
@@ -290,7 +297,7 @@ std::string restore_reason(const GenerateResult& r) {
 /// The engine computes (or finds) the KV of what was restored, so that the next turn starts at once.
 SessionStep restored_step(RestoredSession restored) {
   SessionStep step;
-  const uint64_t all = restored.tokens.size();
+  const uint64_t all = restored.context.tokens.size();
   step.result = Json{{"head", restored.head},
                      {"restored_tokens", 0},
                      {"recomputed_tokens", 0},
@@ -298,7 +305,8 @@ SessionStep restored_step(RestoredSession restored) {
   if (all == 0) return step;
   Generate warm;
   warm.prompt = session_prompt({}, {});
-  warm.prompt.tokens = warm.prompt.history_tokens = std::move(restored.tokens);
+  warm.prompt.tokens = warm.prompt.history_tokens = std::move(restored.context.tokens);
+  warm.prompt.history_stages = std::move(restored.context.stages);
   warm.prompt.history_model = restored.session.fingerprint;
   warm.max_tokens = 0;
   warm.cache_owner = restored.session.id;

@@ -177,6 +177,56 @@ class Sessions(unittest.TestCase):
             c.ask("restore_session", session_id=session, checkpoint_id=report["checkpoint_before"])
             self.assertEqual(c.ask("get_session", session_id=session)["tokens"], before["tokens"])
 
+    def test_compressed_killed_and_restored_it_says_what_it_would_have_said(self):
+        sea = "The sea is wide and deep, and many animals live in it. "
+        ways = [{"strategy": "sliding_window"}, {"strategy": "kv_quantize"},
+                {"strategy": "attention_based", "focus": "What is the code of the locker?"}]
+        sessions = []
+        with Session(self.folder.name) as c:
+            for way in ways:
+                session = c.ask("create_session", system="Be brief.")["session_id"]
+                for text in ("The code of the locker is 48213.", sea * 22, "Thank you."):
+                    c.say(session, text, max_tokens=4)
+                before = c.ask("get_session", session_id=session)
+                report = c.ask("compress_session", session_id=session, max_quality_loss=50, **way)
+                self.assertTrue(report["applied"], report)
+                self.assertLess(report["bytes_after"], report["bytes_before"])
+                self.assertGreater(report["scored_tokens"], 10)
+                self.assertGreater(report["probes"]["tried"], 0)
+                after = c.ask("get_session", session_id=session, context_map=True)
+                self.assertEqual(after["tokens"], report["tokens_after"])
+                self.assertEqual(sum(m["tokens"] for m in after["context_map"]["messages"]), after["tokens"])
+                self.assertEqual(report["tokens_before"], before["tokens"])
+                fork = c.ask("fork_session", session_id=session)["session_id"]
+                expected = [c.say(fork, text, max_tokens=8)["tokens"] for text in ("What is the code?", "And what else?")]
+                sessions.append((session, expected, report))
+            c.kill()
+        with Session(self.folder.name) as c:
+            for session, expected, report in sessions:
+                back = c.ask("restore_session", session_id=session)
+                self.assertEqual(back["restored_tokens"] + back["recomputed_tokens"], report["tokens_after"])
+                said = [c.say(session, text, max_tokens=8) for text in ("What is the code?", "And what else?")]
+                self.assertEqual([turn["tokens"] for turn in said], expected)
+                self.assertFalse(any("history_rewritten" in turn for turn in said))
+                c.ask("rewind_session", session_id=session, to=report["checkpoint_before"])
+                self.assertEqual(c.ask("get_session", session_id=session)["tokens"], report["tokens_before"])
+
+    def test_overflow_compress_makes_room_and_says_so(self):
+        with Session(self.folder.name, context=384) as c:
+            session = c.ask("create_session", overflow="compress")["session_id"]
+            compressed = []
+            for number in range(26):
+                answer = c.say(session, f"Tell me about the number {number}.", max_tokens=16)
+                self.assertLessEqual(answer["usage"]["prompt_tokens"], 384)
+                if "truncated" in answer:
+                    compressed.append(answer["truncated"])
+            self.assertGreater(len(compressed), 1)  # also what was compressed before
+            self.assertEqual(compressed[0]["policy"], "compress")
+            self.assertGreater(compressed[0]["removed_tokens"], 0)
+            c.ask("restore_session", session_id=session, checkpoint_id=compressed[0]["checkpoint_before"])
+            text, code = c.refused("generate_text", prompt="Hi", overflow="compress")
+            self.assertIn("session", text)
+
     def test_no_store_writes_nothing(self):
         with Session(self.folder.name, "--no-store") as c:
             session = c.ask("create_session", system=SECRET)["session_id"]

@@ -14,16 +14,19 @@ uint64_t mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
+constexpr uint32_t kFakeParts = 3;                           // aged pages in a page
+constexpr size_t kFakePageRows = kPageTokens * (1 + kFakeParts);  // plain rows, then those of aged pages
+
 class FakePool final : public KvPool {
  public:
   explicit FakePool(KvPoolSpec spec) : spec_(std::move(spec)), states_(spec_.state_slots, 0) {
-    for (const uint32_t pages : spec_.group_pages) rows_.emplace_back(size_t{pages} * kPageTokens, 0);
+    for (const uint32_t pages : spec_.group_pages) rows_.emplace_back(pages * kFakePageRows, 0);
   }
   const KvPoolSpec& spec() const noexcept override { return spec_; }
   uint64_t bytes() const noexcept override { return rows_.empty() ? 0 : rows_[0].size() * sizeof(uint64_t); }
-  uint64_t page_bytes(uint32_t) const noexcept override { return kPageTokens * sizeof(uint64_t); }
+  uint64_t page_bytes(uint32_t) const noexcept override { return kFakePageRows * sizeof(uint64_t); }
   Result<void> export_page(uint32_t group, PageId page, std::span<std::byte> into) const override {
-    std::memcpy(into.data(), &rows_.at(group).at(size_t{page} * kPageTokens), into.size());
+    std::memcpy(into.data(), &rows_.at(group).at(page * kFakePageRows), into.size());
     return {};
   }
   Result<void> import_page(uint32_t group, PageId page, std::span<const std::byte> from) override {
@@ -31,7 +34,20 @@ class FakePool final : public KvPool {
     return {};
   }
   Result<void> copy_page(uint32_t group, PageId from, PageId to) override {
-    std::copy_n(&row(group, from, 0), kPageTokens, &row(group, to, 0));
+    std::copy_n(&row(group, from, 0), kFakePageRows, &row(group, to, 0));
+    return {};
+  }
+  KvAbilities abilities() const noexcept override {
+    return {.attention_mass = true, .gather = true, .aged_per_page = kFakeParts};
+  }
+  /// A moved row stays what it was; an aged one is another.
+  Result<void> gather(const KvGather& what) override {
+    const uint32_t group = spec_.layers.at(what.kv_layer).group;
+    for (size_t i = 0; i < what.rows.size(); ++i) {
+      const uint64_t value = row(group, what.from[what.rows[i] / kPageTokens], what.rows[i] % kPageTokens);
+      const PageId to = what.to[i / kPageTokens];
+      row(group, to, i % kPageTokens) = is_aged(to) ? mix(value) : value;
+    }
     return {};
   }
   Result<void> zero_state(uint32_t slot) override {
@@ -42,7 +58,10 @@ class FakePool final : public KvPool {
     states_.at(to) = states_.at(from);
     return {};
   }
-  uint64_t& row(uint32_t group, PageId page, uint32_t slot) { return rows_.at(group).at(size_t{page} * kPageTokens + slot); }
+  uint64_t& row(uint32_t group, PageId page, uint32_t slot) {
+    const size_t part = is_aged(page) ? 1 + aged_part(page) : 0;
+    return rows_.at(group).at(pool_page(page) * kFakePageRows + part * kPageTokens + slot);
+  }
   uint64_t& state(uint32_t slot) { return states_.at(slot); }
 
  private:
@@ -123,6 +142,7 @@ class FakeModel final : public Model {
   uint64_t weight_bytes_in_memory() const noexcept override { return 1 << 20; }
   KvPoolSpec kv_spec(KvType type, uint32_t full_pages, uint32_t max_sequences, uint32_t max_rows) const override;
   std::vector<uint32_t> group_windows() const override { return options_.windows; }
+  Result<std::vector<RopeSpec>> key_ropes() const override { return std::vector<RopeSpec>(options_.windows.size()); }
   Result<void> forward(Stream&, KvPool& pool, const StepLayout& layout, std::span<const TokenId> tokens,
                        std::span<const uint32_t> logit_rows, std::span<float> logits) override;
 
@@ -181,6 +201,13 @@ Result<void> FakeModel::forward(Stream&, KvPool& any_pool, const StepLayout& lay
   auto& pool = dynamic_cast<FakePool&>(any_pool);
   if (options_.step_time.count() > 0) std::this_thread::sleep_for(options_.step_time);
   if (options_.fail_step && options_.fail_step()) return Failure{Code::kBackend, "the fake backend failed as told"};
+  for (AttentionMass* mass : layout.masses) {  // every asking row looks at the letter x
+    for (uint32_t slot = 0; slot < mass->slots; ++slot) {
+      const SequenceRows& rows = layout.sequences.at(0);
+      const uint64_t seen = pool.row(0, rows.pages.at(0).at(slot / kPageTokens), slot % kPageTokens);
+      mass->layers.at(0).at(slot) += seen == mix(uint64_t{'x'} * 7919 + slot) ? static_cast<float>(mass->n_rows) : 0.0F;
+    }
+  }
   size_t next_logits = 0;
   for (const SequenceRows& rows : layout.sequences) {
     for (uint32_t i = 0; i < rows.n_rows; ++i) {

@@ -226,9 +226,6 @@ TEST_CASE("requests over a named limit are refused with advice") {
   what.stop.clear();
   what.sampling.logit_bias.assign(limits.max_logit_bias + 1, {1, 1.0F});
   CHECK(code() == Code::kInvalidArgument);
-  what.sampling.logit_bias.clear();
-  what.overflow = OverflowPolicy::kCompress;
-  CHECK(code() == Code::kUnsupported);
 }
 
 TEST_CASE("prompts: ids are checked, raw text gets BOS, an empty one is BOS alone") {

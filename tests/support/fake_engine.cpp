@@ -238,6 +238,20 @@ void FakeEngine::answer(CommandBody body) {
     if (score->top > 0) result.top_last = {{7, -0.25F}};
     return emit(std::move(result));
   }
+  if (const auto* compress = std::get_if<CompressContext>(&body)) {
+    const std::vector<TokenId>& history = compress->prompt.history_tokens;
+    // Every layer looked everywhere the same.
+    const auto edit = choose_rows(compress->choice, {{std::vector<float>(compress->choice.source_tokens, 1.0F)}});
+    if (!edit) return emit(Failed{compress->id, edit.error().code, edit.error().message, 0});
+    CompressResult result{compress->id, *edit, kept_tokens(*edit, history), edit->source_tokens * 100ULL, edit->kept_tokens * 100ULL};
+    result.edit.aged = compress->aged;
+    if (compress->aged) result.kept_bytes /= 3;
+    return emit(std::move(result));
+  }
+  if (const auto* compare = std::get_if<CompareContexts>(&body)) {
+    return emit(CompareResult{.id = compare->id, .scored = compare->scored, .nll_full = 10, .nll_other = 10 + options.compare_cost,
+                              .kl_mean = 0.5, .kl_p95 = 1, .top1_agree = 1});
+  }
   if (const auto* tokenize = std::get_if<Tokenize>(&body)) {
     TokenizeResult result{tokenize->id, {}, {}, 0};
     for (const char c : tokenize->text) {

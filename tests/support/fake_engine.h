@@ -26,6 +26,7 @@ struct FakeEngineOptions {
   std::chrono::milliseconds prefill_time{0};
   size_t max_pending = 64;  ///< beyond: send() says busy
   size_t max_running = 8;   ///< beyond: queued
+  double compare_cost = 0;  ///< nats that the other context of a comparison costs in all
 };
 
 class FakeEngine final : public Engine {

@@ -220,7 +220,7 @@ TEST_CASE("system stands before the conversation") {
 }
 
 TEST_CASE("what this build cannot do is refused, not ignored") {
-  CHECK(generate(R"({"prompt":"x","overflow":"compress"})").error().code == Code::kUnsupported);
+  CHECK(generate(R"({"prompt":"x","overflow":"compress"})").error().code == Code::kInvalidArgument);  // needs a session
   CHECK(generate(R"({"prompt":"x","overflow":"sliding_window"})")->overflow == OverflowPolicy::kSlidingWindow);
   CHECK(generate(R"({"prompt":"x","overflow":"nonsense"})").error().code == Code::kInvalidArgument);
   CHECK(generate(R"({"prompt":"x","overflow":"error"})"));

@@ -13,6 +13,7 @@ Command host_command();
 Command serve_command();
 Command run_command();
 Command bench_command();
+Command bench_compress_command();
 Command score_command();
 Command tokenize_command();
 Command detokenize_command();

@@ -26,7 +26,7 @@ const std::vector<Command>& all_commands() {
   static const std::vector<Command> kAll = [] {
     std::vector<Command> all{
         mcp_command(),        rpc_command(),      serve_command(),     host_command(),        run_command(),
-        bench_command(),      score_command(),    tokenize_command(),  detokenize_command(),  template_command(),
+        bench_command(),      bench_compress_command(), score_command(),    tokenize_command(),  detokenize_command(),  template_command(),
         models_ls_command(),  models_info_command(), doctor_command(), install_command(),     config_show_command(),
         completion_command(), version_command()};
     const auto info =

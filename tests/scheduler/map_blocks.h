@@ -1,0 +1,48 @@
+// A block store in a map, whose keys can be read.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <string>
+
+#include "core/engine/kv_block_store.h"
+
+namespace kvasir::test {
+
+class MapBlocks final : public KvBlockStore {
+ public:
+  std::string root(std::string_view identity) override { return std::string(identity); }
+  std::string next(const std::string& parent, std::span<const TokenId> tokens) override {
+    std::string key = parent + '/';
+    for (const TokenId id : tokens) key += std::to_string(id) + ',';
+    return key;
+  }
+  bool contains(const std::string& key) override {
+    const std::lock_guard lock(mutex_);
+    return pages.contains(key);
+  }
+  Result<void> load(const std::string& key, std::span<std::byte> into) override {
+    const std::lock_guard lock(mutex_);
+    const auto found = pages.find(key);
+    if (found == pages.end()) return Failure{Code::kNotFound, "not here"};
+    if (found->second.size() != into.size()) return Failure{Code::kCorrupt, "a stored block of KV was damaged"};
+    std::ranges::copy(found->second, into.begin());
+    ++loads;
+    return {};
+  }
+  void save(const std::string& owner, const std::string& key, std::vector<std::byte> bytes) override {
+    const std::lock_guard lock(mutex_);
+    owners[key] = owner;
+    if (!bytes.empty()) pages[key] = std::move(bytes);
+  }
+
+  std::map<std::string, std::vector<std::byte>> pages;
+  std::map<std::string, std::string> owners;
+  int loads = 0;
+
+ private:
+  std::mutex mutex_;
+};
+
+}  // namespace kvasir::test
