@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -385,6 +386,8 @@ class Backend {
   /// Measures; takes a fraction of a second.
   virtual DevicePeaks measure_peaks() { return {}; }
   virtual const BackendInfo& info() const noexcept = 0;
+  /// What is free where weights and KV pools lie, if that is not the host's memory. Not while a step runs.
+  virtual std::optional<uint64_t> free_memory_bytes() { return std::nullopt; }
   /// Reads (from several threads) and repacks one tensor. Errors: kIo, kCorrupt, kUnsupported type, kTooLarge memory.
   virtual Result<std::unique_ptr<Weight>> upload(const HostTensor& tensor, WeightUse use) = 0;
   virtual Result<std::unique_ptr<KvPool>> create_kv_pool(const KvPoolSpec& spec) = 0;

@@ -7,6 +7,12 @@ CudaBackend::CudaBackend(std::unique_ptr<Device> device, const CudaOptions& opti
 
 Result<std::unique_ptr<Weight>> CudaBackend::upload(const HostTensor& tensor, WeightUse use) { return weights_.upload(tensor, use); }
 
+std::optional<uint64_t> CudaBackend::free_memory_bytes() {
+  const auto memory = device_->memory();
+  if (!memory || memory->free_bytes < options_.headroom_bytes) return 0;
+  return memory->free_bytes - options_.headroom_bytes;
+}
+
 Result<std::unique_ptr<KvPool>> CudaBackend::create_kv_pool(const KvPoolSpec& spec) {
   weights_.release_staging();
   const uint64_t needed = KVASIR_TRY(kv_pool_bytes(spec));

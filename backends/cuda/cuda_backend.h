@@ -21,6 +21,7 @@ class CudaBackend final : public Backend {
   CudaBackend(std::unique_ptr<Device> device, const CudaOptions& options, BackendInfo info);
 
   const BackendInfo& info() const noexcept override { return info_; }
+  std::optional<uint64_t> free_memory_bytes() override;
   Result<std::unique_ptr<Weight>> upload(const HostTensor& tensor, WeightUse use) override;
   Result<std::unique_ptr<KvPool>> create_kv_pool(const KvPoolSpec& spec) override;
   /// Errors: kBackend once the device is lost: the engine that asks then unloads, the server stays.

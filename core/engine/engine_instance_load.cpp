@@ -33,6 +33,21 @@ std::string cache_identity(const EngineKey& key, const ModelDescription& model, 
          std::to_string(static_cast<int>(key.quantize));
 }
 
+/// Loads with `backend`. Where that was an automatic choice and has too little memory of its own, the best CPU variant
+/// takes its place, and `note` says so.
+Result<std::unique_ptr<Model>> load_model(const EngineEnvironment& environment, const EngineKey& key, const LoadProgress& progress,
+                                          std::unique_ptr<Backend>& backend, std::string& note) {
+  const ModelOptions options{.quantize = key.quantize};
+  auto model = environment.load(key.model, options, *backend, progress);
+  if (model || model.error().code != Code::kTooLarge || key.backend != "auto" || !backend->free_memory_bytes()) return model;
+  auto cpu = environment.open_backend("cpu", {.threads = key.threads, .activations = key.activations});
+  if (!cpu) return model;
+  note = backend->info().name + " was not taken: " + model.error().message;
+  log::warn("backend_changed from=" + backend->info().name + " reason=" + model.error().message);
+  backend = std::move(*cpu);
+  return environment.load(key.model, options, *backend, progress);
+}
+
 }  // namespace
 
 void EngineInstance::start_load() {
@@ -48,12 +63,13 @@ void EngineInstance::start_load() {
     const auto load = [&]() -> Result<std::shared_ptr<LoadedModel>> {
       const ModelDescription description = KVASIR_TRY(environment_.describe(key_.model, options));
       KVASIR_TRY(host_.begin_load(*this, description.weight_bytes + kLoadOverheadBytes, loading->cancelled));
-      auto model = environment_.load(key_.model, options, *opened, [loading](double share) {
+      auto loaded = std::make_shared<LoadedModel>();
+      const auto progress = [loading](double share) {
         loading->percent = static_cast<uint32_t>(std::clamp(share, 0.0, 1.0) * 100);
         return !loading->cancelled;
-      });
+      };
+      auto model = load_model(environment_, key_, progress, opened, loaded->backend_note);
       if (!model) return Failure(std::move(model).error());
-      auto loaded = std::make_shared<LoadedModel>();
       loaded->backend = std::move(opened);
       loaded->model = std::move(*model);
       return loaded;
@@ -115,7 +131,7 @@ void EngineInstance::answer_loaded(TimePoint started) {
 
 Result<void> EngineInstance::set_up(std::shared_ptr<LoadedModel> loaded) {
   Model& model = *loaded->model;
-  const uint64_t available = environment_.available_memory_bytes();
+  const uint64_t available = loaded->backend->free_memory_bytes().value_or(environment_.available_memory_bytes());
   const std::vector<uint32_t> windows = model.group_windows();
   uint32_t sequences = std::max(1U, limits_.max_sequences);
   KvCost cost = kv_cost(model.kv_spec(key_.kv_type, kAnyPages, sequences, limits_.max_step_rows), windows);

@@ -140,6 +140,28 @@ TEST_CASE("a small memory makes a smaller context and says why") {
   CHECK(info.context_reason.find("memory") == 0);
 }
 
+TEST_CASE("a device with memory of its own decides the context") {
+  World world(FakeModelOptions{.max_context = 1 << 20});
+  world.environment->device_memory = 128 << 20;  // the host has 8 GiB
+  world.engine->ask<Ready>(Preload{});
+  const auto info = world.engine->ask<ModelInfoResult>(ModelInfo{});
+  CHECK(info.context == (32U << 20) / 256);
+  CHECK(info.backend.name == "fake-device");
+}
+
+TEST_CASE("a device that is too small leaves an automatic choice to the CPU, says so, and fails a forced one") {
+  World world;
+  world.environment->device_memory = 1000;
+  CHECK(world.engine->ask<GenerateResult>(generate("x", 5)).usage.completion_tokens == 5);
+  const auto info = world.engine->ask<ModelInfoResult>(ModelInfo{});
+  CHECK(info.backend.name == "fake");
+  CHECK_THAT(info.backend.reason, Catch::Contains("fake-device was not taken: out of device memory"));
+  world.engine->key.backend = "fake";
+  const auto failed = world.engine->ask<Failed>(generate("x", 5));
+  CHECK(failed.code == Code::kTooLarge);
+  CHECK(failed.message.find("out of device memory") != std::string::npos);
+}
+
 TEST_CASE("an idle model is unloaded and comes back when asked") {
   World world({}, {.idle_unload_ms = 50});
   EngineHarness& engine = *world.engine;

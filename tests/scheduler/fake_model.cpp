@@ -98,7 +98,9 @@ class FakeStream final : public Stream {
 
 class FakeBackend final : public Backend {
  public:
+  explicit FakeBackend(std::optional<uint64_t> memory) : memory_(memory) { info_.name = memory ? "fake-device" : "fake"; }
   const BackendInfo& info() const noexcept override { return info_; }
+  std::optional<uint64_t> free_memory_bytes() override { return memory_; }
   Result<std::unique_ptr<Weight>> upload(const HostTensor&, WeightUse) override {
     return Failure{Code::kUnsupported, "the fake backend has no weights"};
   }
@@ -110,6 +112,7 @@ class FakeBackend final : public Backend {
   }
 
  private:
+  std::optional<uint64_t> memory_;
   BackendInfo info_{.name = "fake", .isa_or_device = "none", .reason = "test", .threads = 1, .numerics_version = 1};
 };
 
@@ -265,18 +268,18 @@ std::optional<TokenId> FakeTokenizer::find(std::string_view token_text) const {
 std::unique_ptr<Model> make_fake_model(const FakeModelOptions& options, const std::string& path) {
   return std::make_unique<FakeModel>(options, path);
 }
-std::unique_ptr<Backend> make_fake_backend() { return std::make_unique<FakeBackend>(); }
+std::unique_ptr<Backend> make_fake_backend(std::optional<uint64_t> memory) { return std::make_unique<FakeBackend>(memory); }
 
 std::vector<Probe> FakeEnvironment::probes() const { return {{.name = "fake", .usable = true, .score = 1, .reason = "test"}}; }
 
 Result<Probe> FakeEnvironment::select_backend(std::string_view name) const {
-  if (name == "auto" || name == "fake") return probes().front();
+  if (name == "auto" || name == "fake" || name == "cpu") return probes().front();
   return Failure{Code::kUnavailable, "backend '" + std::string(name) + "' cannot run here: no driver"};
 }
 
 Result<std::unique_ptr<Backend>> FakeEnvironment::open_backend(std::string_view name, const BackendOptions&) const {
   KVASIR_TRY(select_backend(name));
-  return make_fake_backend();
+  return make_fake_backend(name == "cpu" ? std::nullopt : device_memory);
 }
 
 Result<ModelDescription> FakeEnvironment::describe(const std::string& path, const ModelOptions&) const {
@@ -291,8 +294,9 @@ Result<ModelText> FakeEnvironment::load_text(const std::string& path) const {
   return text;
 }
 
-Result<std::unique_ptr<Model>> FakeEnvironment::load(const std::string& path, const ModelOptions&, Backend&, const LoadProgress& progress) const {
+Result<std::unique_ptr<Model>> FakeEnvironment::load(const std::string& path, const ModelOptions&, Backend& backend, const LoadProgress& progress) const {
   KVASIR_TRY(describe(path, {}));
+  if (backend.free_memory_bytes().value_or(UINT64_MAX) < uint64_t{1} << 20U) return Failure{Code::kTooLarge, "out of device memory"};
   constexpr int kParts = 20;
   for (int i = 0; i < kParts; ++i) {
     if (!progress(static_cast<double>(i) / kParts)) return Failure{Code::kCancelled, "cancelled"};

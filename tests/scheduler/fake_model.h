@@ -57,7 +57,8 @@ class FakeTokenizer final : public Tokenizer {
 };
 
 std::unique_ptr<Model> make_fake_model(const FakeModelOptions& options, const std::string& path);
-std::unique_ptr<Backend> make_fake_backend();
+/// `memory`: free bytes of a device with memory of its own; nothing: the host's.
+std::unique_ptr<Backend> make_fake_backend(std::optional<uint64_t> memory = std::nullopt);
 
 /// An environment whose every path is a fake model, except those that contain "missing".
 class FakeEnvironment final : public EngineEnvironment {
@@ -75,6 +76,7 @@ class FakeEnvironment final : public EngineEnvironment {
 
   std::shared_ptr<KvBlockStore> blocks;
   std::atomic<uint64_t> memory{8ULL << 30};
+  std::optional<uint64_t> device_memory;  ///< of the backend that is not "cpu"; set before the first load
   mutable std::atomic<int> loads{0};
 
  private:
