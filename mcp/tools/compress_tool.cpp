@@ -96,7 +96,8 @@ Tool compress_session_tool() {
   tool.input_schema = fields().schema();
   tool.output_schema = result_schema();
   tool.parse = [](const Json& params) -> Result<ToolRequest> {
-    const auto compression = KVASIR_TRY(to_request(KVASIR_TRY(fields().parse(params))));
+    const auto args = KVASIR_TRY(fields().parse(params));
+    const auto compression = KVASIR_TRY(to_request(args));
     ToolRequest request;
     request.session = [compression](SessionService& sessions, const std::string& principal, Then<SessionStep> then) {
       sessions.get(principal, compression.session_id,
