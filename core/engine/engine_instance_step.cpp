@@ -172,7 +172,8 @@ void EngineInstance::deliver_tokens(Requests::iterator request, const PlannedRow
 
 /// Guesses pay where memory is waited for: one sequence alone. The rows of others would be delayed by them.
 void EngineInstance::guess(uint64_t serial, Request& request) {
-  if (!key_.prompt_lookup || scheduler_->running() + scheduler_->waiting() > 1) return;
+  if (!key_.prompt_lookup || scheduler_->kv().config().state_slots > 0) return;  // a state cannot be taken back
+  if (scheduler_->running() + scheduler_->waiting() > 1) return;
   const auto guesses = request.lookup.guess(scheduler_->tokens(serial), limits_.max_guesses);
   const uint32_t worth = guess_policy_.worth(request.lookup.right_share());
   scheduler_->guess(serial, guesses.first(std::min<size_t>(worth, guesses.size())));
