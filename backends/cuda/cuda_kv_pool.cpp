@@ -1,5 +1,9 @@
 #include "backends/cuda/cuda_kv_pool.h"
 
+#include <bit>
+#include <cstring>
+
+#include "backends/kv_rows.h"
 #include "core/base/bytes.h"
 
 namespace kvasir::cuda {
@@ -10,6 +14,7 @@ constexpr uint64_t round_up(uint64_t value, uint64_t unit) { return (value + uni
 struct Shape {
   std::vector<uint64_t> page_bytes, layer_offsets, state_offsets;
   uint64_t slot_floats = 0, state_bytes = 0, bytes = 0;
+  uint64_t aged_per_page = uint64_t{1} << kAgedPartBits;
 };
 
 Result<Shape> measure(const KvPoolSpec& spec) {
@@ -21,7 +26,9 @@ Result<Shape> measure(const KvPoolSpec& spec) {
     constexpr uint32_t kMaxDim = 1U << 16U;
     if (layer.k_dim > kMaxDim || layer.v_dim > kMaxDim || layer.n_kv_heads > kMaxDim) return too_large;
     shape.layer_offsets.push_back(shape.page_bytes[layer.group]);
-    shape.page_bytes[layer.group] += kv_head_view(spec.type, layer.k_dim, layer.v_dim).head_bytes * layer.n_kv_heads;
+    const KvHeadView head = kv_head_view(spec.type, layer.k_dim, layer.v_dim);
+    shape.page_bytes[layer.group] += head.head_bytes * layer.n_kv_heads;
+    if (head.aged_bytes > 0) shape.aged_per_page = std::min(shape.aged_per_page, head.head_bytes / head.aged_bytes);
   }
   for (size_t g = 0; g < shape.page_bytes.size(); ++g) {
     const auto bytes = checked_mul<uint64_t>(shape.page_bytes[g], spec.group_pages[g]);
@@ -58,6 +65,13 @@ KvHeadView kv_head_view(KvType type, uint32_t k_dim, uint32_t v_dim) noexcept {
   view.v = round_up(view.k_scales + scale * round_up(k_dim, 32) / 32 * kPageTokens, 64);
   view.v_scales = view.v + value * view.v_stride * kPageTokens;
   view.head_bytes = round_up(view.v_scales + scale * round_up(view.v_stride, 32) / 32 * kPageTokens, 64);
+  const uint64_t half = sizeof(uint16_t), v_groups = round_up(v_dim, 32) / 32;
+  view.aged_k_scales = uint64_t{k_dim} * kPageTokens / 2;
+  view.aged_k_leasts = view.aged_k_scales + uint64_t{k_dim} * 2 * half;
+  view.aged_v = round_up(view.aged_k_leasts + uint64_t{k_dim} * 2 * half, 16);
+  view.aged_v_scales = view.aged_v + v_groups * 16 * kPageTokens;
+  view.aged_v_leasts = view.aged_v_scales + v_groups * half * kPageTokens;
+  view.aged_bytes = round_up(view.aged_v_leasts + v_groups * half * kPageTokens, 64);
   return view;
 }
 
@@ -69,6 +83,7 @@ Result<std::unique_ptr<KvPool>> CudaKvPool::create(Device& device, const KvPoolS
   pool->layer_offsets_ = std::move(shape.layer_offsets);
   pool->state_offsets_ = std::move(shape.state_offsets);
   pool->slot_floats_ = shape.slot_floats;
+  pool->aged_per_page_ = static_cast<uint32_t>(shape.aged_per_page);
   pool->groups_.resize(shape.page_bytes.size());
   for (size_t g = 0; g < pool->groups_.size(); ++g) {
     Group& group = pool->groups_[g];
@@ -139,6 +154,54 @@ Result<void> CudaKvPool::copy_state(uint32_t from_slot, uint32_t to_slot) {
   if (slot_floats_ == 0 || from_slot == to_slot) return {};
   const uint64_t bytes = slot_floats_ * sizeof(float);
   return device_.copy_within(states_.data() + to_slot * bytes, states_.data() + from_slot * bytes, bytes);
+}
+
+KvAbilities CudaKvPool::abilities() const noexcept {
+  return {.attention_mass = true, .gather = true, .aged_per_page = aged_per_page_};
+}
+
+/// The arguments of one gather; `tables` is what the device needs in gather_tables_.
+Result<GatherArgs> CudaKvPool::gather_args(const KvGather& what, std::vector<uint32_t>& tables) {
+  const bool turns = what.rope != nullptr && what.rope->kind != RopeKind::kNone;
+  const auto add = [&](const auto& values) {
+    const size_t at = tables.size();
+    tables.resize(at + values.size());
+    if (!values.empty()) std::memcpy(tables.data() + at, values.data(), values.size() * sizeof(uint32_t));
+    return at;
+  };
+  const size_t from = add(what.from), rows = add(what.rows), to = add(what.to);
+  const size_t turned = turns ? add(what.turns) : 0, frequencies = turns ? add(what.rope->inverse_frequency) : 0;
+  const uint64_t bytes = std::bit_ceil(std::max<uint64_t>(tables.size() * sizeof(uint32_t), 4096));
+  if (gather_tables_.bytes() < bytes) gather_tables_ = KVASIR_TRY(DeviceBuffer::create(device_, DeviceBuffer::Kind::kDevice, bytes));
+  const auto* there = reinterpret_cast<const uint32_t*>(gather_tables_.data());
+  GatherArgs args{};
+  args.kv = layer(what.kv_layer);
+  args.kv.pages = there + from;
+  args.rows = there + rows;
+  args.to = there + to;
+  if (turns) {
+    args.turns = reinterpret_cast<const int32_t*>(there + turned);
+    args.inverse_frequency = reinterpret_cast<const float*>(there + frequencies);
+    args.pairs = what.rope->dims / 2;
+    args.offset = what.rope->offset;
+    args.interleaved = what.rope->kind == RopeKind::kInterleaved ? 1 : 0;
+  }
+  return args;
+}
+
+Result<void> CudaKvPool::gather(const KvGather& what) {
+  constexpr size_t kMostTargets = 65535;  // a grid's second side
+  if (!gather_fits(what, spec_, aged_per_page_) || what.to.size() > kMostTargets) {
+    return Failure{Code::kInvalidArgument, "gather: no such KV layer, page or slot"};
+  }
+  const uint32_t heads = spec_.layers[what.kv_layer].n_kv_heads;
+  if (what.to.empty() || heads == 0) return {};
+  std::vector<uint32_t> tables;
+  const GatherArgs args = KVASIR_TRY(gather_args(what, tables));
+  KVASIR_TRY(device_.copy_in(gather_tables_.data(), tables.data(), tables.size() * sizeof(uint32_t)));
+  constexpr uint32_t kThreads = 128;
+  KVASIR_TRY(device_.launch({KernelId::kGather, {heads, static_cast<uint32_t>(what.to.size()), 1}, kThreads, 0, false, &args}));
+  return device_.synchronize();  // the tables are the host's until then
 }
 
 }  // namespace kvasir::cuda

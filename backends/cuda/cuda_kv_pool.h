@@ -29,6 +29,12 @@ class CudaKvPool final : public KvPool {
   Result<void> copy_page(uint32_t group, PageId from, PageId to) override;
   Result<void> zero_state(uint32_t slot) override;
   Result<void> copy_state(uint32_t from_slot, uint32_t to_slot) override;
+  KvAbilities abilities() const noexcept override;
+  Result<void> gather(const KvGather& what) override;
+  /// Whether an entry of a page table names something of this pool.
+  bool names_page(uint32_t group, PageId entry) const noexcept {
+    return pool_page(entry) < spec_.group_pages[group] && (!is_aged(entry) || aged_part(entry) < aged_per_page_);
+  }
 
   /// All but the page table.
   KvLayerView layer(uint32_t kv_layer) const noexcept;
@@ -43,6 +49,7 @@ class CudaKvPool final : public KvPool {
   };
   CudaKvPool(Device& device, const KvPoolSpec& spec) : device_(device), spec_(spec) {}
   Result<uint8_t*> page(uint32_t group, PageId page) const;
+  Result<GatherArgs> gather_args(const KvGather& what, std::vector<uint32_t>& tables);
 
   Device& device_;
   KvPoolSpec spec_;
@@ -50,6 +57,8 @@ class CudaKvPool final : public KvPool {
   std::vector<uint64_t> layer_offsets_, state_offsets_;
   uint64_t slot_floats_ = 0;
   DeviceBuffer states_;
+  uint32_t aged_per_page_ = 0;
+  DeviceBuffer gather_tables_;  ///< what the last gather() was told, kept for its memory
 };
 
 }  // namespace kvasir::cuda

@@ -43,6 +43,7 @@ void CudaStream::begin(const StepLayout& layout, KvPool* pool) noexcept {
   recorded_.clear();
   downloads_.clear();
   page_tables_.clear();
+  mass_places_.clear();
   tables_ = {};
   layout_ = &layout;
   pool_ = static_cast<CudaKvPool*>(pool);
@@ -125,7 +126,7 @@ bool CudaStream::kv_usable(uint32_t kv_layer) noexcept {
          require(tables_.positions != nullptr && pool_->spec().layers[kv_layer].n_kv_heads > 0, "a step without sequences, or a layer without heads");
 }
 
-bool CudaStream::pages_there(uint32_t group, uint32_t window) noexcept {
+bool CudaStream::pages_there(uint32_t group, uint32_t window, PageUse use) noexcept {
   for (const SequenceRows& sequence : layout_->sequences) {
     if (sequence.n_rows == 0) continue;
     if (!require(group < sequence.pages.size(), "a sequence has no page table for a group")) return false;
@@ -133,7 +134,8 @@ bool CudaStream::pages_there(uint32_t group, uint32_t window) noexcept {
     const uint32_t low = window != 0 && sequence.first_slot + 1 > window ? sequence.first_slot + 1 - window : 0;
     const uint32_t last = (sequence.first_slot + sequence.n_rows - 1) / kPageTokens;
     for (uint32_t page = low / kPageTokens; page <= last; ++page) {
-      if (!require(page < pages.size() && pages[page] < pool_->spec().group_pages[group], "a page of the window is missing")) return false;
+      const bool there = page < pages.size() && pool_->names_page(group, pages[page]) && (use == PageUse::kRead || !is_aged(pages[page]));
+      if (!require(there, "a page of the window is missing")) return false;
     }
   }
   return true;

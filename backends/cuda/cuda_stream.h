@@ -124,13 +124,16 @@ class CudaStream final : public Stream {
   }
   void copy_rows(Mat y, const float* x, uint64_t x_stride, const uint32_t* rows) noexcept;
   void lay_out_rows() noexcept;
-  bool pages_there(uint32_t group, uint32_t window) noexcept;
+  enum class PageUse : uint8_t { kRead, kWrite /* not aged ones */ };
+  bool pages_there(uint32_t group, uint32_t window, PageUse use) noexcept;
   bool kv_usable(uint32_t kv_layer) noexcept;
   bool rope_fits(Mat x, uint32_t heads, const RopeSpec& spec) noexcept;
   RopeArgs rope_args(Mat x, uint32_t heads, const RopeSpec& spec, const float* frequencies) const noexcept;
   bool store_fits(uint32_t kv_layer, Mat k, Mat v) noexcept;
   StoreKvArgs store_args(uint32_t kv_layer, Mat k, Mat v) noexcept;
   KvLayerView kv_layer(uint32_t kv_layer) noexcept;
+  void add_masses(Mat q, const AttentionSpec& spec, const KvLayerView& kv) noexcept;
+  void add_mass(Mat q, const AttentionSpec& spec, const KvLayerView& kv, AttentionMass& mass) noexcept;
   bool linear_fits(std::span<const LinearSpec> parts, Mat x) noexcept;
   bool takes_quantised(const LinearSpec& part, uint32_t rows) const noexcept;
   /// Rows that one launch may take; 0: none.
@@ -169,6 +172,12 @@ class CudaStream final : public Stream {
     uint32_t stride = 0;
   };
   std::vector<PageTable> page_tables_;  ///< per group; brought in when first needed
+  struct MassPlace {
+    const std::vector<float>* mass;  ///< whose sums these are
+    float* sums;
+    float* out;
+  };
+  std::vector<MassPlace> mass_places_;  ///< of this step
   std::optional<Error> error_;
 };
 

@@ -24,7 +24,7 @@ bool CudaStream::store_fits(uint32_t layer, Mat k, Mat v) noexcept {
   return require(k.rows == layout_->rows && k.cols == spec.n_kv_heads * spec.k_dim &&
                      (values ? v.cols == spec.n_kv_heads * spec.v_dim && v.rows == k.rows && v.data != nullptr : v.cols == 0),
                  "store_kv: shapes differ") &&
-         pages_there(spec.group, 1);
+         pages_there(spec.group, 1, PageUse::kWrite);
 }
 
 StoreKvArgs CudaStream::store_args(uint32_t layer, Mat k, Mat v) noexcept {
@@ -68,7 +68,7 @@ void CudaStream::attention(Mat y, Mat q, const AttentionSpec& spec) noexcept {
                "attention: shapes differ")) {
     return;
   }
-  if (!fits(spec.sinks, spec.n_heads) || !pages_there(layer.group, spec.window)) return;
+  if (!fits(spec.sinks, spec.n_heads) || !pages_there(layer.group, spec.window, PageUse::kRead)) return;
   const uint32_t group = spec.n_heads / layer.n_kv_heads;
   uint32_t tile = std::min(group, kMaxTileHeads);
   while (tile > 1 && shared_bytes(tile, layer.k_dim, v_dim) > kSharedBytes) --tile;
@@ -78,6 +78,7 @@ void CudaStream::attention(Mat y, Mat q, const AttentionSpec& spec) noexcept {
   auto* partials = scratch<float>(uint64_t{together} * spec.n_heads * kSplits * (2 + v_dim));
   const KvLayerView view = kv_layer(spec.kv_layer);
   if (error_) return;
+  add_masses(q, spec, view);  // before y is written, which may be q
   for (uint32_t first = 0; first < q.rows; first += together) {
     const uint32_t rows = std::min(together, q.rows - first);
     const auto fill = [&](AttentionArgs& args) {
@@ -104,6 +105,54 @@ void CudaStream::attention(Mat y, Mat q, const AttentionSpec& spec) noexcept {
     fill(launch<AttentionArgs>(KernelId::kAttentionMerge, {spec.n_heads, rows, 1}, kThreads));
   }
   arena_.rewind(place);  // ops stay in order
+}
+
+void CudaStream::add_masses(Mat q, const AttentionSpec& spec, const KvLayerView& kv) noexcept {
+  for (AttentionMass* mass : layout_->masses) add_mass(q, spec, kv, *mass);
+}
+
+void CudaStream::add_mass(Mat q, const AttentionSpec& spec, const KvLayerView& kv, AttentionMass& mass) noexcept {
+  const auto sequence = std::ranges::find_if(layout_->sequences, [&](const SequenceRows& s) {
+    return s.first_row <= mass.first_row && mass.first_row + mass.n_rows <= s.first_row + s.n_rows;
+  });
+  if (!require(sequence != layout_->sequences.end() && mass.n_rows > 0 && mass.slots > 0, "attention mass: rows of no sequence") ||
+      !require(spec.kv_layer < mass.layers.size() && mass.layers[spec.kv_layer].size() == uint64_t{kv.heads} * mass.slots, "attention mass: no place for this layer")) {
+    return;
+  }
+  std::vector<float>& sums = mass.layers[spec.kv_layer];
+  auto place = std::ranges::find(mass_places_, &sums, &MassPlace::mass);
+  if (place == mass_places_.end()) {  // else another layer with the same cache: it adds to what is there
+    const float* there = bring_in(std::span<const float>(sums));
+    auto out = out_.take(sums.size() * sizeof(float));
+    if (!out) return fail(std::move(out).error());
+    if (error_) return;
+    downloads_.push_back({sums, out->host});
+    mass_places_.push_back({&sums, const_cast<float*>(there), reinterpret_cast<float*>(out->device)});
+    place = std::prev(mass_places_.end());
+  }
+  const uint64_t arena = arena_.place();
+  auto* totals = scratch<float>(uint64_t{mass.n_rows} * spec.n_heads * 2);
+  if (error_) return;
+  const auto fill = [&](MassArgs& args) {
+    args.kv = kv;
+    args.q = q.data + mass.first_row * q.stride;
+    args.q_stride = q.stride;
+    args.sinks = values_or_null(spec.sinks);
+    args.totals = totals;
+    args.mass = place->sums;
+    args.out = place->out;
+    args.scale = spec.scale;
+    args.soft_cap = spec.soft_cap;
+    args.window = spec.window;
+    args.group = spec.n_heads / kv.heads;
+    args.sequence = static_cast<uint32_t>(sequence - layout_->sequences.begin());
+    args.first_slot = sequence->first_slot + (mass.first_row - sequence->first_row);
+    args.rows = mass.n_rows;
+    args.slots = mass.slots;
+  };
+  fill(launch<MassArgs>(KernelId::kMassTotals, {spec.n_heads, mass.n_rows, 1}, kThreads));
+  fill(launch<MassArgs>(KernelId::kMassSum, {ceil_div(mass.slots, kPageTokens), kv.heads, 1}, kPageTokens));
+  arena_.rewind(arena);  // ops stay in order
 }
 
 }  // namespace kvasir::cuda

@@ -51,11 +51,16 @@ struct Life {
     KVASIR_TRY(pool->export_page(0, 0, page));
     KVASIR_TRY(pool->import_page(0, 1, page));
     KVASIR_TRY(pool->copy_page(0, 1, 0));
+    const std::vector<uint32_t> rows(kPageTokens, 2);
+    const std::vector<PageId> from = {0}, to = {1};
+    KVASIR_TRY(pool->gather({.kv_layer = 0, .from = from, .rows = rows, .to = to, .turns = {}}));
     return pool->copy_state(0, 1);
   }
 
   Result<void> run(Stream& s, KvPool& pool, const Weight& w, uint32_t position) {
     StepLayout layout = layout_of({1}, {position});
+    AttentionMass mass{.first_row = 0, .n_rows = 1, .slots = 2, .layers = {{0.0F, 0.0F}}};
+    if (position == 0) layout.masses = {&mass};
     const TokenId ids[] = {3};
     s.begin(layout, &pool);
     const Mat x = s.alloc(1, kCols), out = s.alloc(1, 32);

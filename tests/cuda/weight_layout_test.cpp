@@ -2,6 +2,8 @@
 // size, pages have the CPU's bytes.
 #include <catch2/catch.hpp>
 
+#include <numeric>
+
 #include <cstring>
 #include <numeric>
 
@@ -69,6 +71,12 @@ TEST_CASE("a page has the same layout and the same bytes as the CPU's", "[cuda]"
       CHECK(mine.v_scales == theirs.v_scales);
       CHECK(mine.head_bytes == theirs.head_bytes);
       CHECK(mine.v_stride == theirs.v_stride);
+      CHECK(mine.aged_k_scales == theirs.aged_k_scales);
+      CHECK(mine.aged_k_leasts == theirs.aged_k_leasts);
+      CHECK(mine.aged_v == theirs.aged_v);
+      CHECK(mine.aged_v_scales == theirs.aged_v_scales);
+      CHECK(mine.aged_v_leasts == theirs.aged_v_leasts);
+      CHECK(mine.aged_bytes == theirs.aged_bytes);
 
       const KvPoolSpec spec{.type = type, .layers = {{0, 2, k_dim, v_dim}, {0, 3, k_dim, v_dim}}, .group_pages = {3}, .state_floats = {}, .state_slots = 0};
       const StepLayout layout = layout_of({64, 64}, {0, 0});
@@ -83,11 +91,20 @@ TEST_CASE("a page has the same layout and the same bytes as the CPU's", "[cuda]"
             l.stream().store_kv(layer, l.input(128, heads * k_dim, 7 + layer), v);
           }
         });
+        CHECK(lab.pool().abilities().aged_per_page == (type == KvType::kQ8_0 ? 1 : type == KvType::kF16 ? 3 : 6));
+        if (lab.pool().abilities().aged_per_page >= 2) {  // page 1 becomes part 1 of page 2; whoever aged it
+          std::vector<uint32_t> rows(kPageTokens);
+          std::iota(rows.begin(), rows.end(), 0U);
+          const PageId to[] = {aged_page(2, 1)};
+          for (uint32_t l = 0; l < 2; ++l) REQUIRE(lab.pool().gather({.kv_layer = l, .from = layout.sequences[1].pages[0], .rows = rows, .to = to, .turns = {}}));
+          pages.emplace_back(lab.pool().page_bytes(0));
+          REQUIRE(lab.pool().export_page(0, 2, pages.back()));
+        }
         pages.emplace_back(lab.pool().page_bytes(0));
         // What no row covers (rounding of v, space between parts) keeps what was there: bring a known page in first.
         REQUIRE(lab.pool().export_page(0, layout.sequences[1].pages[0][0], pages.back()));
       }
-      CHECK(pages[0] == pages[1]);
+      for (size_t i = 0; i < pages.size() / 2; ++i) CHECK(pages[i] == pages[pages.size() / 2 + i]);
     }
   }
 }

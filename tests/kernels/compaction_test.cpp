@@ -184,11 +184,49 @@ TEST_CASE("the attention mass is the reference's, sums to one per query, and doe
   }
 }
 
+TEST_CASE("the attention mass has the same bits whatever steps its rows came in", "[kernels][compaction][invariance]") {
+  const Shape& shape = kShapes[0];
+  for (const std::string& variant : usable_variants()) {
+    const auto mass_of = [&](const std::vector<uint32_t>& chunks, uint32_t neighbours) {
+      Lab lab(open_cpu(variant, 2));
+      lab.make_pool(spec_of(shape));
+      fill(lab, shape, 96, 0, nullptr);
+      AttentionMass mass{.slots = 100, .layers = {{}, std::vector<float>(kKvHeads * 100)}};
+      mass.layers[0] = mass.layers[1];
+      for (uint32_t done = 0, i = 0; i < chunks.size(); done += chunks[i++]) {
+        StepLayout layout = layout_of({chunks[i]}, {96 + done});
+        const auto pages = layout_of({100}, {0}).sequences[0].pages;
+        layout.sequences[0].pages = pages;
+        if (neighbours > 0) {
+          layout.rows += neighbours;
+          layout.sequences.push_back({.first_row = chunks[i], .n_rows = neighbours, .pages = {{20}}});
+        }
+        mass.first_row = 0;
+        mass.n_rows = chunks[i];
+        layout.masses = {&mass};
+        lab.run(layout, [&](Lab& l) {
+          l.stream().store_kv(1, l.input(layout.rows, kKvHeads * kDim, 5, done), l.input(layout.rows, kKvHeads * shape.v_dim, 6, done));
+          const Mat y = l.stream().alloc(layout.rows, kHeads * shape.v_dim);
+          l.stream().attention(y, l.input(layout.rows, kHeads * kDim, 4, done), {.kv_layer = 1, .n_heads = kHeads, .scale = kScale, .window = 70});
+          l.output(y);
+        });
+      }
+      return mass.layers[1];
+    };
+    CAPTURE(variant);
+    const auto want = mass_of({4}, 0);
+    CHECK(std::accumulate(want.begin(), want.end(), 0.0) == Approx(4 * kHeads));
+    CHECK(want[0] == 0.0F);  // outside the window
+    CHECK(mass_of({1, 3}, 0) == want);
+    CHECK(mass_of({4}, 2) == want);
+  }
+}
+
 TEST_CASE("a gather that names what is not there is refused", "[kernels][compaction]") {
   const std::vector<PageId> from = {0, 1};
   std::vector<uint32_t> rows(64, 5);
   for (const bool reference : {true, false}) {
-    Lab lab(reference ? open_reference() : open_cpu("cpu-scalar", 1));
+    Lab lab(reference ? open_reference() : open_cpu(usable_variants().front(), 1));
     lab.make_pool(spec_of(kShapes[0]));
     const PageId good[] = {7}, outside[] = {24}, part[] = {aged_page(7, 7)};
     CHECK(lab.pool().gather({.kv_layer = 1, .from = from, .rows = rows, .to = good, .turns = {}}));

@@ -155,17 +155,20 @@ struct GemmArgs {
 
 // ----------------------------------------------------------------------------------------------------------- attention
 
-enum class KvKind : uint32_t { kF16, kQ8_0, kF32 };
-/// One head's part of a page: K transposed [k_dim][64], its scales, V [64][v_stride], its scales: the CPU's layout.
+enum class KvKind : uint32_t { kF16, kQ8_0, kF32, kAged /* what an entry of a page table may be, never a pool */ };
+/// One head's part of a page: K transposed [k_dim][64], its scales, V [64][v_stride], its scales: the CPU's layout. And of
+/// an aged page (backend.h): K [k_dim][32], slots b and b + 32 in a byte, scales and leasts [k_dim][2]; V [64][groups of
+/// 32][16], values b and b + 16 in a byte, scales and leasts [64][groups].
 struct KvHeadView {
   uint64_t k_scales, v, v_scales, head_bytes;  ///< byte offsets; scales are f16: K [k_dim/32][64], V [64][v_stride/32]
+  uint64_t aged_k_scales, aged_k_leasts, aged_v, aged_v_scales, aged_v_leasts, aged_bytes;
   KvKind kind;
   uint32_t k_dim, v_dim, v_stride;
 };
 /// A layer's cache, with the page table of its group.
 struct KvLayerView {
   uint8_t* base;        ///< this layer's head 0 in page 0
-  const uint32_t* pages;  ///< [sequences][page_stride]
+  const uint32_t* pages;  ///< [sequences][table_stride]
   uint64_t page_bytes;
   KvHeadView head;
   uint32_t heads, table_stride;
@@ -196,6 +199,30 @@ struct AttentionArgs {
   uint32_t tile_heads, splits;
   uint32_t v_dim, first_row;   ///< v_dim: of the output; first_row: of this launch
   uint32_t values_in_keys, unused;
+};
+
+/// How much rows of one sequence look at each slot (AttentionMass).
+struct MassArgs {
+  KvLayerView kv;
+  const float* q;            ///< first row that is asked
+  uint64_t q_stride;
+  const float* sinks;
+  float* totals;             ///< [rows][query heads][2]: largest score, 1 / sum
+  float* mass;               ///< [KV heads][slots], added to
+  float* out;                ///< the same values once more, where the host takes them from
+  float scale, soft_cap;
+  uint32_t window, group;
+  uint32_t sequence, first_slot;  ///< first_slot: of the first row
+  uint32_t rows, slots;
+};
+/// Rows of a layer's cache to other pages (KvGather). The table of `kv` is the source's.
+struct GatherArgs {
+  KvLayerView kv;
+  const uint32_t* rows;      ///< [targets][64] source slots
+  const uint32_t* to;        ///< [targets] page entries
+  const int32_t* turns;      ///< [targets][64]; null: keys as they are
+  const float* inverse_frequency;
+  uint32_t pairs, offset, interleaved, unused;
 };
 
 // ------------------------------------------------------------------------------------------------------------- experts

@@ -4,53 +4,29 @@
 #pragma once
 
 #include "backends/cuda/kernels/args.h"
+#include "backends/cuda/kernels/kv_page.cuh"
 #include "backends/cuda/kernels/rope.cuh"
 #include "backends/cuda/kernels/simt.h"
 
 namespace kvasir::cuda {
 
 constexpr uint32_t kAttentionThreads = 128;
-constexpr uint32_t kPageRows = 64;
 constexpr uint32_t kAttentionMaxHeads = 8;  ///< per block
 
-KVASIR_DEVICE float clamp_half(float v) { return fmaxf(-65504.0F, fminf(65504.0F, v)); }
-
-KVASIR_DEVICE uint8_t* head_of_slot(const KvLayerView& kv, uint32_t sequence, uint32_t slot, uint32_t head) {
-  const uint64_t page = kv.pages[static_cast<uint64_t>(sequence) * kv.table_stride + slot / kPageRows];
-  return kv.base + page * kv.page_bytes + head * kv.head.head_bytes;
-}
-
-/// One vector of a row into its page; a warp per block of 32 values.
-KVASIR_DEVICE void store_vector(KvKind kind, uint8_t* to, uint32_t stride, uint16_t* scales, uint32_t scale_stride, const float* x, uint32_t n) {
-  for (uint32_t b = warp_id(); b * kWarp < n; b += threads_x() / kWarp) {
-    const uint32_t i = b * kWarp + lane_id();
-    const float v = i < n ? x[i] : 0.0F;
-    if (kind == KvKind::kQ8_0) {
-      const float d = warp_max(fabsf(v)) / 127.0F;
-      const float inverse = d > 0.0F ? 1.0F / d : 0.0F;
-      if (i < n) to[static_cast<uint64_t>(i) * stride] = static_cast<uint8_t>(round_to_int(v * inverse));
-      if (lane_id() == 0) scales[b * scale_stride] = half_bits(fminf(d, 65504.0F));
-    } else if (i < n && kind == KvKind::kF16) {
-      reinterpret_cast<uint16_t*>(to)[static_cast<uint64_t>(i) * stride] = half_bits(clamp_half(v));
-    } else if (i < n) {
-      reinterpret_cast<float*>(to)[static_cast<uint64_t>(i) * stride] = v;
-    }
-  }
-}
-
-KVASIR_DEVICE uint32_t value_bytes(KvKind kind) { return kind == KvKind::kF32 ? 4 : kind == KvKind::kF16 ? 2 : 1; }
-
-/// Head h of row t to the cache.
+/// Head h of row t to the cache; a warp per block of 32 values.
 KVASIR_DEVICE void store_head(const StoreKvArgs& a, uint32_t h, uint32_t t) {
-  const uint32_t slot = a.step.slots[t], in = slot % kPageRows;
+  const uint32_t slot = a.step.slots[t], in = slot % kPageRows, warps = threads_x() / kWarp;
   const KvHeadView& l = a.kv.head;
-  uint8_t* head = head_of_slot(a.kv, a.step.sequence_of_row[t], slot, h);
-  store_vector(l.kind, head + in * value_bytes(l.kind), kPageRows, reinterpret_cast<uint16_t*>(head + l.k_scales) + in, kPageRows,
-               a.k + t * a.k_stride + h * l.k_dim, l.k_dim);
-  if (a.v == nullptr || l.v_dim == 0) return;
-  const uint32_t blocks = (l.v_stride + 31) / 32;
-  store_vector(l.kind, head + l.v + static_cast<uint64_t>(in) * l.v_stride * value_bytes(l.kind), 1,
-               reinterpret_cast<uint16_t*>(head + l.v_scales) + in * blocks, 1, a.v + t * a.v_stride + h * l.v_dim, l.v_dim);
+  uint8_t* page = page_of_slot(a.kv, a.step.sequence_of_row[t], slot, h).at;  // never an aged one
+  for (uint32_t b = warp_id(); b * kWarp < l.k_dim; b += warps) {
+    const uint32_t d = b * kWarp + lane_id();
+    store_value(l.kind, page, key_place(d, in), key_scale(l, page, b, in), d < l.k_dim ? a.k[t * a.k_stride + h * l.k_dim + d] : 0.0F, d < l.k_dim);
+  }
+  if (a.v == nullptr) return;
+  for (uint32_t b = warp_id(); b * kWarp < l.v_dim; b += warps) {
+    const uint32_t d = b * kWarp + lane_id();
+    store_value(l.kind, page + l.v, value_place(l, d, in), value_scale(l, page, b, in), d < l.v_dim ? a.v[t * a.v_stride + h * l.v_dim + d] : 0.0F, d < l.v_dim);
+  }
 }
 
 /// Grid: (KV heads, rows).
@@ -68,22 +44,6 @@ KVASIR_KERNEL(kAttentionThreads, 4) rope_store_kernel(KVASIR_ARGS(RopeStoreArgs)
   turn_head(a.k, h, t);
   sync_block();  // other threads' pairs are read now
   store_head(a.store, h, t);
-}
-
-/// Key value d of row `in` of a page.
-KVASIR_DEVICE float key_at(const KvHeadView& l, const uint8_t* head, uint32_t d, uint32_t in) {
-  const uint32_t at = d * kPageRows + in;
-  if (l.kind == KvKind::kF16) return half_value(reinterpret_cast<const uint16_t*>(head)[at]);
-  if (l.kind == KvKind::kF32) return reinterpret_cast<const float*>(head)[at];
-  return static_cast<float>(static_cast<int8_t>(head[at])) * half_value(reinterpret_cast<const uint16_t*>(head + l.k_scales)[d / 32 * kPageRows + in]);
-}
-KVASIR_DEVICE float value_at(const KvHeadView& l, const uint8_t* head, uint32_t d, uint32_t in) {
-  const uint32_t at = in * l.v_stride + d;
-  const uint8_t* v = head + l.v;
-  if (l.kind == KvKind::kF16) return half_value(reinterpret_cast<const uint16_t*>(v)[at]);
-  if (l.kind == KvKind::kF32) return reinterpret_cast<const float*>(v)[at];
-  const uint16_t* scales = reinterpret_cast<const uint16_t*>(head + l.v_scales);
-  return static_cast<float>(static_cast<int8_t>(v[at])) * half_value(scales[in * ((l.v_stride + 31) / 32) + d / 32]);
 }
 
 struct SlotRange {
@@ -120,7 +80,7 @@ KVASIR_DEVICE AttentionShared attention_shared(const AttentionArgs& a) {
 }
 
 /// Scores of one page for all heads: thread = (token, parity of head).
-KVASIR_DEVICE void score_page(const AttentionArgs& a, const AttentionShared& s, const uint8_t* head, uint32_t heads, uint32_t page, const SlotRange& range) {
+KVASIR_DEVICE void score_page(const AttentionArgs& a, const AttentionShared& s, const HeadPage& head, uint32_t heads, uint32_t page, const SlotRange& range) {
   const uint32_t in = thread_x() % kPageRows, slot = page * kPageRows + in, k_dim = a.kv.head.k_dim;
   for (uint32_t h = thread_x() / kPageRows; h < heads; h += kAttentionThreads / kPageRows) {
     float score = as_float(0xFF800000U);
@@ -149,7 +109,7 @@ KVASIR_DEVICE void weigh_page(const AttentionShared& s, uint32_t heads) {
     s.total[h] = fmaf(s.total[h], factor, sum);
   }
 }
-KVASIR_DEVICE void add_values(const AttentionArgs& a, const AttentionShared& s, const uint8_t* head, uint32_t heads, uint32_t page, const SlotRange& range) {
+KVASIR_DEVICE void add_values(const AttentionArgs& a, const AttentionShared& s, const HeadPage& head, uint32_t heads, uint32_t page, const SlotRange& range) {
   const uint32_t base = page * kPageRows;
   const uint32_t first = range.first > base ? range.first - base : 0;
   const uint32_t last = range.last - base < kPageRows - 1 ? range.last - base : kPageRows - 1;
@@ -182,7 +142,7 @@ KVASIR_KERNEL(kAttentionThreads, 4) attention_kernel(KVASIR_ARGS(AttentionArgs) 
   }
   sync_block();
   for (uint32_t page = any ? range.first / kPageRows : 1; page <= (any ? range.last / kPageRows : 0); ++page) {
-    const uint8_t* head = head_of_slot(a.kv, a.step.sequence_of_row[t], page * kPageRows, kv_head);
+    const HeadPage head = page_of_slot(a.kv, a.step.sequence_of_row[t], page * kPageRows, kv_head);
     score_page(a, s, head, heads, page, range);
     sync_block();
     weigh_page(s, heads);

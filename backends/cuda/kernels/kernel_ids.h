@@ -10,7 +10,7 @@ enum class KernelId : uint32_t {
   kDecodeRows, kNorm, kElement, kCopyRows, kRope,
   kRepack, kDecodeMatrix,
   kLinearExact, kRouter, kExpertLinear, kExpertSum,
-  kStoreKv, kRopeStore, kAttention, kAttentionMerge,
+  kStoreKv, kRopeStore, kAttention, kAttentionMerge, kMassTotals, kMassSum, kGather,
   kConv, kScan, kDelta,
   kToHalf, kProductOut,
   kQuantise,
@@ -47,6 +47,7 @@ struct KernelTable {
 void list_row_kernels(KernelTable& table);
 void list_linear_kernels(KernelTable& table);
 void list_attention_kernels(KernelTable& table);
+void list_compaction_kernels(KernelTable& table);
 void list_recurrent_kernels(KernelTable& table);
 void list_gemv_kernels(KernelTable& table);
 void list_gemm_kernels(KernelTable& table);
@@ -54,6 +55,7 @@ inline void list_all_kernels(KernelTable& table) {
   list_row_kernels(table);
   list_linear_kernels(table);
   list_attention_kernels(table);
+  list_compaction_kernels(table);
   list_recurrent_kernels(table);
   list_gemv_kernels(table);
   list_gemm_kernels(table);
