@@ -177,12 +177,15 @@ Result<void> measure_decode(Rig& rig, const BenchOptions& options, BenchReport& 
   Decoder decoder(rig);
   for (uint32_t i = 1; i <= options.repeat; ++i) {
     if (progress) progress("decode " + std::to_string(i) + " of " + std::to_string(options.repeat));
+    const TimePoint admitted = clock.now();
     KVASIR_TRY(decoder.admit(options.batch, context, options.gen_tokens + 1, 1000 * i));
     KVASIR_TRY(decoder.run_until(1));
     const TimePoint started = clock.now();
     KVASIR_TRY(decoder.run_until(1 + options.gen_tokens));
-    const double ms = Milliseconds(clock.now() - started).count();
+    const TimePoint ended = clock.now();
+    const double ms = Milliseconds(ended - started).count();
     decoder.clear();
+    report.total_tok_s.push_back(options.batch * (static_cast<double>(context) + options.gen_tokens) * 1000.0 / Milliseconds(ended - admitted).count());
     report.decode_tok_s.push_back(static_cast<double>(options.batch) * options.gen_tokens * 1000.0 / ms);
   }
   return {};

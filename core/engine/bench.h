@@ -27,6 +27,7 @@ struct BenchReport {
   double load_ms = 0;
   std::vector<double> prefill_tok_s;  ///< per repetition: prompt tokens over the time from embedding to the first sampled id
   std::vector<double> decode_tok_s;   ///< per repetition: tokens of the whole batch over the time of their steps, sampling included
+  std::vector<double> total_tok_s;    ///< per repetition of decode: what was put in and what came out, over the time from admission to the end
   uint64_t bytes_per_token = 0;       ///< weights read per decoded token at batch 1: every matrix once, a tied table once
   double read_gb_s = 0;               ///< plain reading by as many threads (best of 5 in this run), 1e9 bytes
   DevicePeaks peaks;                  ///< of the arithmetic units with the backend's instructions, measured in this run

@@ -15,6 +15,10 @@ TEST_CASE("a bench reports one rate per repetition") {
   CHECK(report->prefill_tok_s.size() == 2);
   CHECK(report->decode_tok_s.size() == 2);
   CHECK(report->decode_tok_s[0] > 0);
+  CHECK(report->total_tok_s.size() == 2);
+  // 110 tokens of each sequence in the time of the whole, 10 of them in a part of it.
+  CHECK(report->total_tok_s[0] > 0);
+  CHECK(report->total_tok_s[0] <= 11 * report->decode_tok_s[0]);
   CHECK(report->read_gb_s > 0.1);
   CHECK(report->peak_rss_bytes > 0);
 }

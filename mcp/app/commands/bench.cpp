@@ -44,6 +44,7 @@ double median(std::vector<double> values) {
 
 Json to_json(const BenchReport& report, const BenchOptions& options) {
   return {{"model", report.model.path},
+          {"quantization", report.model.quantization},
           {"threads", report.backend.threads},
           {"backend", report.backend.name},
           {"prefill", {{"tokens", options.prompt_tokens}, {"tok_s", report.prefill_tok_s}, {"limit_tok_s", report.prefill_limit_tok_s}}},
@@ -52,6 +53,7 @@ Json to_json(const BenchReport& report, const BenchOptions& options) {
             {"depth", options.depth},
             {"batch", options.batch},
             {"tok_s", report.decode_tok_s},
+            {"total_tok_s", report.total_tok_s},
             {"limit_tok_s", report.decode_limit_tok_s},
             {"bytes_per_token", report.bytes_per_token}}},
           {"peaks", {{"int8_gops", report.peaks.int8_gops}, {"f32_gops", report.peaks.f32_gops}, {"bf16_gops", report.peaks.bf16_gops}}},
