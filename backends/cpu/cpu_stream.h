@@ -38,6 +38,7 @@ inline bool touches(const Span& a, const Span& b) noexcept { return a.begin < b.
 /// Where the packed activations of a linear op lie (a tile view is an offset into these).
 struct PackedRows {
   int8_t* q = nullptr;
+  int8_t* q_super = nullptr;  // for kSuper kinds
   float* aux[kAuxKinds] = {};
   float* f = nullptr;
   uint16_t* h = nullptr;

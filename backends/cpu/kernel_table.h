@@ -25,12 +25,26 @@ constexpr uint32_t kFormatCount = 28;
 
 /// What an integer format needs of the activations beside their 8-bit values, per block of 32 and column:
 /// the scale, then either -z * sum (integer, the folded zero point z) or scale * sum (for formats with minima);
-/// "x16": one sum for each half of 16 values.
+/// "x16": one sum for each half of 16 values. kSuper: the scales of 8 blocks are one scale times powers of two. Per 256
+/// values that scale, then 32-bit words: the 8 powers, then -z * sum of each sub-block; or the sums of sub-blocks times
+/// their powers as three digits to the base 128 (the last signed), a byte each: a word per digit and 4 sub-blocks.
 enum class Aux : uint8_t {
-  kZero1, kZero8, kZero12, kZero16, kZero64, kZero128, kMin, kZero4x16, kZero12x16, kZero16x16, kZero32x16, kZero64x16, kMinx16, kNone
+  kZero1, kZero8, kZero12, kZero16, kZero64, kZero128, kMin, kZero12x16, kZero16x16, kZero64x16,
+  kSuperMin, kSuperZero128, kSuperMinx16, kSuperZero4x16, kSuperZero32x16, kNone
 };
-constexpr uint32_t kAuxKinds = 13;
-constexpr uint32_t aux_width(uint32_t kind) { return kind < static_cast<uint32_t>(Aux::kZero4x16) ? 2 : 3; }
+constexpr uint32_t kAuxKinds = 15;
+constexpr uint32_t kSuperKinds = 0x7C00;  ///< bits of these
+constexpr uint32_t kSuperValues = 256;
+constexpr uint32_t kSuperDigits = 3;
+constexpr int32_t kMaxSuperPower = 9;  ///< 13 bits of a sum and these make three digits
+/// Floats or words per block of 32, of 256 for kSuper kinds.
+constexpr uint32_t aux_width(uint32_t kind) {
+  constexpr uint8_t kWidths[kAuxKinds] = {2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 15, 17, 21, 25, 25};
+  return kWidths[kind];
+}
+constexpr bool is_super(uint32_t kind) { return (kSuperKinds >> kind & 1U) != 0; }
+/// Of one row with `k` values.
+constexpr uint64_t aux_floats(uint32_t kind, uint64_t k) { return k / (is_super(kind) ? kSuperValues : 32) * aux_width(kind); }
 
 /// y[columns, m] = scale * (x w^T + bias) (+ y) for a range of panels and tiles.
 struct LinearArgs {
@@ -40,7 +54,7 @@ struct LinearArgs {
   uint32_t k = 0, m = 0;
   uint32_t columns = 0, tiles = 0;  ///< tiles have columns / tiles columns, the first columns % tiles one more
   const int8_t* q = nullptr;        ///< [tile][k / 4][column][4], or null: use f
-  const float* aux = nullptr;       ///< [tile][k / 32][scale | sum (| sum)][column]
+  const float* aux = nullptr;       ///< [tile][k / 32 or 256][scale | sums...][column], see Aux
   const float* f = nullptr;         ///< [tile][k rounded up to 2][column]
   const uint16_t* h = nullptr;      ///< linear_bf16: [tile][k / 2 rounded up][column][2]
   float* y = nullptr;
@@ -55,7 +69,8 @@ struct LinearArgs {
 struct QuantizeArgs {
   const float* x = nullptr;
   uint32_t k = 0, column = 0, columns = 0;
-  int8_t* q = nullptr;               ///< the tile
+  int8_t* q = nullptr;               ///< the tile; null: not wanted
+  int8_t* q_super = nullptr;         ///< the tile for kSuper kinds; null: not wanted
   float* aux[kAuxKinds] = {};        ///< the tile, per kind; null: not wanted
 };
 

@@ -232,7 +232,7 @@ void put_scales(Format format, const std::array<RowBlock, kPanelRows>& rows, uin
   const bool has_m = format == Format::kQ4_1 || format == Format::kQ5_1 || format == Format::kQ2_K ||
                      format == Format::kQ4_K || format == Format::kQ5_K;
   const bool k4 = format == Format::kQ4_K || format == Format::kQ5_K;
-  const bool k16 = format == Format::kQ2_K || format == Format::kQ3_K || format == Format::kQ6_K;
+  const bool k16 = format == Format::kQ3_K || format == Format::kQ6_K;
   uint8_t* scales = out + (has_m ? 64 : 32);
   if (format == Format::kMXFP4 || format == Format::kNVFP4) {  // no f16 scale above these
     for (uint32_t s = 0; s < (format == Format::kNVFP4 ? 4 : 1); ++s) {
@@ -252,7 +252,15 @@ void put_scales(Format format, const std::array<RowBlock, kPanelRows>& rows, uin
     if (k4) {
       for (uint32_t s = 0; s < 8; ++s) {
         scales[16 * s + r] = rows[r].scales[s];
-        scales[128 + 16 * s + r] = rows[r].mins[s];
+        scales[128 + 64 * (s / 4) + 4 * r + s % 4] = rows[r].mins[s];
+      }
+    }
+    if (format == Format::kQ2_K) {  // the file's byte has the factor below, the minimum above
+      for (uint32_t s = 0; s < 8; ++s) {
+        const unsigned low = rows[r].scales[s];
+        const unsigned high = rows[r].scales[s + 8];
+        scales[16 * s + r] = narrow((low & 15U) | (high & 15U) << 4U);
+        scales[128 + 64 * (s / 4) + 4 * r + s % 4] = narrow(low >> 4U | (high >> 4U) << 4U);
       }
     }
   }

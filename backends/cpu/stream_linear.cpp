@@ -162,17 +162,18 @@ void multiply_panels(const KernelTable& kernels, const PackPlan& plan, const Pac
     args.f = packed.f + first * round_up(plan.k, 2);
   } else {
     const auto kind = static_cast<uint32_t>(format_info(weight.format()).aux);
-    args.q = packed.q + first * plan.k;
-    args.aux = packed.aux[kind] + first * (plan.k / 32) * aux_width(kind);
+    args.q = (is_super(kind) ? packed.q_super : packed.q) + first * plan.k;
+    args.aux = packed.aux[kind] + first * aux_floats(kind, plan.k);
   }
   kernels.linear(args, begin, end, tile_begin, tile_end);
 }
 
 uint64_t packed_bytes(const PackPlan& plan, uint64_t rows) noexcept {
   uint64_t bytes = 0;
-  if (plan.kinds != 0) bytes += round_up(rows * plan.k, 64);
+  if ((plan.kinds & ~kSuperKinds) != 0) bytes += round_up(rows * plan.k, 64);
+  if ((plan.kinds & kSuperKinds) != 0) bytes += round_up(rows * plan.k, 64);
   for (uint32_t kind = 0; kind < kAuxKinds; ++kind) {
-    if ((plan.kinds >> kind & 1U) != 0) bytes += round_up(rows * (plan.k / 32) * aux_width(kind) * sizeof(float), 64);
+    if ((plan.kinds >> kind & 1U) != 0) bytes += round_up(rows * aux_floats(kind, plan.k) * sizeof(float), 64);
   }
   if (plan.exact) bytes += round_up(rows * round_up(plan.k, 2) * sizeof(float), 64);
   if (plan.half) bytes += round_up(rows * round_up(plan.k, 2) * sizeof(uint16_t), 64);
@@ -186,10 +187,11 @@ PackedRows packed_at(const PackPlan& plan, uint64_t rows, uint8_t* memory) noexc
     memory += round_up(bytes, 64);
     return at;
   };
-  if (plan.kinds != 0) out.q = reinterpret_cast<int8_t*>(carve(rows * plan.k));
+  if ((plan.kinds & ~kSuperKinds) != 0) out.q = reinterpret_cast<int8_t*>(carve(rows * plan.k));
+  if ((plan.kinds & kSuperKinds) != 0) out.q_super = reinterpret_cast<int8_t*>(carve(rows * plan.k));
   for (uint32_t kind = 0; kind < kAuxKinds; ++kind) {
     if ((plan.kinds >> kind & 1U) == 0) continue;
-    out.aux[kind] = reinterpret_cast<float*>(carve(rows * (plan.k / 32) * aux_width(kind) * sizeof(float)));
+    out.aux[kind] = reinterpret_cast<float*>(carve(rows * aux_floats(kind, plan.k) * sizeof(float)));
   }
   if (plan.exact) out.f = reinterpret_cast<float*>(carve(rows * round_up(plan.k, 2) * sizeof(float)));
   if (plan.half) out.h = reinterpret_cast<uint16_t*>(carve(rows * round_up(plan.k, 2) * sizeof(uint16_t)));
@@ -204,9 +206,10 @@ void pack_row(const KernelTable& kernels, const PackPlan& plan, const PackedRows
     args.k = plan.k;
     args.column = column;
     args.columns = columns;
-    args.q = to.q + first * plan.k;
+    if (to.q != nullptr) args.q = to.q + first * plan.k;
+    if (to.q_super != nullptr) args.q_super = to.q_super + first * plan.k;
     for (uint32_t kind = 0; kind < kAuxKinds; ++kind) {
-      if (to.aux[kind] != nullptr) args.aux[kind] = to.aux[kind] + first * (plan.k / 32) * aux_width(kind);
+      if (to.aux[kind] != nullptr) args.aux[kind] = to.aux[kind] + first * aux_floats(kind, plan.k);
     }
     kernels.quantize_row(args);
   }

@@ -11,6 +11,7 @@
 #include "backends/cpu/kernels/linear_float.inl.h"
 #include "backends/cpu/kernels/linear.inl.h"
 #include "backends/cpu/kernels/peak.inl.h"
+#include "backends/cpu/kernels/quantize.inl.h"
 #include "backends/cpu/kernels/rows.inl.h"
 #include "backends/cpu/kernels/attention.inl.h"
 

@@ -4,17 +4,14 @@
 //   isum = sum q * a - zero * sum a          exact, 32-bit
 //   acc  = fma(float(isum) * da, dw, acc)
 //   acc  = fma(min, da * sum a, acc)         formats with minima
-// so a result depends on its row of x and its row of w only, not on the tile shape or who computes it.
+// so a result depends on its row of x and its row of w only, not on the tile shape or who computes it. kSuper formats have
+// an order of their own (linear_super.inl.h).
 #pragma once
+
+#include "backends/cpu/kernels/linear_super.inl.h"
 
 namespace kvasir::cpu::KVASIR_ISA {
 namespace {
-
-KV_INLINE int32_t load_i32(const void* p) {
-  int32_t v;
-  __builtin_memcpy(&v, p, 4);
-  return v;
-}
 
 /// y = scale * (sum + bias) (+ y) for 16 (fewer in the last panel) rows of `columns` columns; sums[column][16].
 __attribute__((noinline)) void store_tile(const LinearArgs& args, const float* sums, uint32_t row, uint32_t column,
@@ -65,13 +62,6 @@ KV_INLINE void dot_32(const uint8_t* panel, uint32_t b, uint32_t part, const LQ*
   }
 }
 
-/// What to fetch while a panel is multiplied: `step` bytes per 32 values of k. Wide tiles read a panel so slowly that the
-/// CPU's own prefetchers stop at its pages; a single column keeps them going.
-struct Ahead {
-  const uint8_t* at = nullptr;
-  uint32_t step = 0;
-};
-
 template <class W, int Columns>
 KV_INLINE void dot_panel(const uint8_t* panel, uint32_t k, uint32_t part, const int8_t* a, const float* aux, Ahead ahead, LF* acc) {
   constexpr int kAuxFloats = Columns * (W::kHalves ? 3 : 2);
@@ -82,8 +72,7 @@ KV_INLINE void dot_panel(const uint8_t* panel, uint32_t k, uint32_t part, const 
     for (uint32_t b = 0; b < W::kBlocks; ++b, a += 32 * Columns, aux += kAuxFloats) {
       LQ q[8];
       if constexpr (Columns >= 3) {
-        for (uint32_t i = 0; i < ahead.step; i += 64) __builtin_prefetch(ahead.at + i, 0, 2);
-        ahead.at += ahead.step;
+        Ahead::fetch(ahead);
       }
       W::quants(panel, b, part, q);
       dot_32<W, Columns>(panel, b, part, q, a, aux, acc);
@@ -94,16 +83,20 @@ KV_INLINE void dot_panel(const uint8_t* panel, uint32_t k, uint32_t part, const 
 template <class W, int Columns>
 __attribute__((noinline)) void int_tile(const LinearArgs& args, const uint8_t* panel, uint32_t row, uint32_t column, Ahead ahead) {
   const int8_t* a = args.q + uint64_t{column} * args.k;
-  const float* aux = args.aux + uint64_t{column} * (args.k / 32) * (W::kHalves ? 3 : 2);
+  const float* aux = args.aux + column * aux_floats(static_cast<uint32_t>(W::kAux), args.k);
   alignas(64) float sums[Columns][kPanelRows];
   KV_NO_UNROLL
   for (uint32_t part = 0; part < kParts; ++part) {
-    LF acc[Columns];
-    KV_UNROLL
-    for (int c = 0; c < Columns; ++c) acc[c] = lf_zero();
-    dot_panel<W, Columns>(panel, args.k, part, a, aux, part == 0 ? ahead : Ahead{}, acc);
-    KV_UNROLL
-    for (int c = 0; c < Columns; ++c) lf_store(sums[c] + kLanes * part, acc[c]);
+    if constexpr (W::kSuper) {
+      dot_super_panel<W, Columns>(panel, args.k, part, a, aux, part == 0 ? ahead : Ahead{}, sums[0] + kLanes * part);
+    } else {
+      LF acc[Columns];
+      KV_UNROLL
+      for (int c = 0; c < Columns; ++c) acc[c] = lf_zero();
+      dot_panel<W, Columns>(panel, args.k, part, a, aux, part == 0 ? ahead : Ahead{}, acc);
+      KV_UNROLL
+      for (int c = 0; c < Columns; ++c) lf_store(sums[c] + kLanes * part, acc[c]);
+    }
   }
   store_tile(args, sums[0], row, column, Columns);
 }
@@ -136,21 +129,21 @@ KV_INLINE void store_expanded(const uint8_t* panel, uint32_t b, uint32_t part, c
   }
 }
 
-/// g++ 12 takes expand_panel<Q2_K> for AVX-512 to be a function without effects (ipa-modref and ipa-pure-const, each by
-/// itself; its code is right) and drops the call. An empty statement that may write memory tells it otherwise.
-KV_INLINE void copy_is_an_effect() { __asm__ volatile("" ::: "memory"); }
-
 /// Unpacks a whole panel into 8-bit quants and f32 scales: once per panel for all tiles of a call.
 template <class W>
 __attribute__((noinline)) void expand_panel(const uint8_t* panel, uint32_t k, uint8_t* out) {
-  KV_NO_UNROLL
-  for (uint32_t p = 0; p < k / (32 * W::kBlocks); ++p, panel += W::kBytes) {
+  if constexpr (W::kSuper) {
+    expand_super_panel<W>(panel, k, out);
+  } else {
     KV_NO_UNROLL
-    for (uint32_t b = 0; b < W::kBlocks; ++b, out += ExpandedOf<W>::kBytes) {
-      for (uint32_t part = 0; part < kParts; ++part) {
-        LQ q[8];
-        W::quants(panel, b, part, q);
-        store_expanded<W>(panel, b, part, q, out);
+    for (uint32_t p = 0; p < k / (32 * W::kBlocks); ++p, panel += W::kBytes) {
+      KV_NO_UNROLL
+      for (uint32_t b = 0; b < W::kBlocks; ++b, out += ExpandedOf<W>::kBytes) {
+        for (uint32_t part = 0; part < kParts; ++part) {
+          LQ q[8];
+          W::quants(panel, b, part, q);
+          store_expanded<W>(panel, b, part, q, out);
+        }
       }
     }
   }

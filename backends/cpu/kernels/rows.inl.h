@@ -1,55 +1,9 @@
-// Kernels over one row of activations: quantise, norm, activation, residual, rope. Sums run over 16 lanes (4 x 16 in
+// Kernels over one row of activations: norm, activation, residual, rope. Sums run over 16 lanes (4 x 16 in
 // norms) and one fixed tree, so that every instruction set adds in the same order.
 #pragma once
 
 namespace kvasir::cpu::KVASIR_ISA {
 namespace {
-
-/// Scale, integer sums and 8-bit values of one block of 32: d = max|x| / 127, q = round(x / d).
-KV_INLINE float quantize_block(const float* x, int8_t* q, int32_t& sum_low, int32_t& sum_high) {
-  const F x0 = f_load(x);
-  const F x1 = f_load(x + 16);
-  const float largest = f_largest(f_max(f_abs(x0), f_abs(x1)));
-  const F inverse = f_set(largest > 0.0F ? 127.0F / largest : 0.0F);
-  const I q0 = f_round_i(f_mul(x0, inverse));
-  const I q1 = f_round_i(f_mul(x1, inverse));
-  i_store_i8(q, q0);
-  i_store_i8(q + 16, q1);
-  sum_low = i_sum(q0);
-  sum_high = i_sum(q1);
-  return largest / 127.0F;
-}
-
-KV_INLINE void put_i32(float* to, int32_t v) { __builtin_memcpy(to, &v, 4); }
-
-void quantize_row(const QuantizeArgs& args) {
-  constexpr int32_t kZeros[kAuxKinds] = {1, 8, 12, 16, 64, 128, 0, 4, 12, 16, 32, 64, 0};
-  const uint32_t columns = args.columns;
-  for (uint32_t b = 0; b < args.k / 32; ++b) {
-    alignas(32) int8_t q[32];
-    int32_t low;
-    int32_t high;
-    const float d = quantize_block(args.x + 32 * b, q, low, high);
-    int8_t* to = args.q + uint64_t{32} * b * columns + 4 * args.column;
-    for (uint32_t j = 0; j < 8; ++j) __builtin_memcpy(to + 4 * j * columns, q + 4 * j, 4);
-    for (uint32_t kind = 0; kind < kAuxKinds; ++kind) {
-      if (args.aux[kind] == nullptr) continue;
-      float* aux = args.aux[kind] + uint64_t{b} * aux_width(kind) * columns + args.column;
-      aux[0] = d;
-      const int32_t zero = kZeros[kind];
-      if (aux_width(kind) == 2) {
-        if (zero != 0) put_i32(aux + columns, -zero * (low + high));
-        else aux[columns] = d * static_cast<float>(low + high);
-      } else if (zero != 0) {
-        put_i32(aux + columns, -zero * low);
-        put_i32(aux + 2 * columns, -zero * high);
-      } else {
-        aux[columns] = d * static_cast<float>(low);
-        aux[2 * columns] = d * static_cast<float>(high);
-      }
-    }
-  }
-}
 
 /// Calls step(F value at i, i) over n values: whole vectors, then the tail padded with zeros.
 template <class Step>

@@ -150,6 +150,8 @@ KV_INLINE void lf_load_bf16_pair(const void* p, LF& even, LF& odd) {
 }
 KV_INLINE LI li_zero() { return _mm256_setzero_si256(); }
 KV_INLINE LI li_set(int32_t x) { return _mm256_set1_epi32(x); }
+KV_INLINE LI li_left(LI a, int n) { return _mm256_slli_epi32(a, n); }
+KV_INLINE LI li_left_by(LI a, LI n) { return _mm256_sllv_epi32(a, n); }
 /// Byte `byte` of every 32-bit lane, less `zero`.
 KV_INLINE LI li_byte(LQ q, int byte, int32_t zero) {
   const LI b = _mm256_and_si256(_mm256_srli_epi32(q, 8 * byte), _mm256_set1_epi32(255));

@@ -113,6 +113,8 @@ KV_INLINE void lf_load_bf16_pair(const void* p, LF& even, LF& odd) {
 }
 KV_INLINE LI li_zero() { return _mm512_setzero_si512(); }
 KV_INLINE LI li_set(int32_t x) { return _mm512_set1_epi32(x); }
+KV_INLINE LI li_left(LI a, unsigned n) { return _mm512_slli_epi32(a, n); }
+KV_INLINE LI li_left_by(LI a, LI n) { return _mm512_sllv_epi32(a, n); }
 /// Byte `byte` of every 32-bit lane, less `zero`.
 KV_INLINE LI li_byte(LQ q, int byte, int32_t zero) {
   const LI b = _mm512_and_si512(_mm512_srli_epi32(q, static_cast<unsigned>(8 * byte)), _mm512_set1_epi32(255));

@@ -181,6 +181,8 @@ KV_INLINE void lf_load_bf16_pair(const void* p, LF& even, LF& odd) {
 }
 KV_INLINE LI li_zero() { return LI{}; }
 KV_INLINE LI li_set(int32_t x) { return x - LI{}; }
+KV_INLINE LI li_left(LI a, int n) { return a << n; }
+KV_INLINE LI li_left_by(LI a, LI n) { return a << n; }
 /// Byte `byte` of every 32-bit lane, less `zero`.
 KV_INLINE LI li_byte(LQ q, int byte, int32_t zero) { return ((reinterpret_cast<LI>(q) >> (8 * byte)) & 255) - zero; }
 KV_INLINE LQ lq_load(const uint8_t* p) {
