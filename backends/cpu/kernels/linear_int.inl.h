@@ -40,13 +40,21 @@ __attribute__((noinline)) void store_tile(const LinearArgs& args, const float* s
 /// One 32-block (or one half of it) for all columns of the tile.
 template <class W, int Columns, int Vectors>
 KV_INLINE void add_block(const LQ* q, LF dw, LF mw, const int8_t* a, const float* da, const float* sums, LF* acc) {
+  constexpr int kAtOnce = W::kMin ? 1 : columns_at_once(Columns);  // with minima it costs 2 %
   KV_UNROLL
-  for (int c = 0; c < Columns; ++c) {
-    LI s = li_zero();
-    if constexpr (W::kZero != 0 && !(kSignedDot8 && W::kBits == 8)) s = li_set(load_i32(sums + c));
-    s = lq_dot_block<W::kBits, Vectors>(s, q, a + 4 * c, 4 * Columns);
-    acc[c] = lf_fma(lf_mul(lf_from_i(s), lf_set(da[c])), dw, acc[c]);
-    if constexpr (W::kMin) acc[c] = lf_fma(mw, lf_set(sums[c]), acc[c]);
+  for (int first = 0; first < Columns; first += kAtOnce) {
+    LI s[kAtOnce];
+    KV_UNROLL
+    for (int c = 0; c < kAtOnce; ++c) {
+      s[c] = li_zero();
+      if constexpr (W::kZero != 0 && !(kSignedDot8 && W::kBits == 8)) s[c] = li_set(load_i32(sums + first + c));
+    }
+    lq_dot_columns<W::kBits, Vectors, kAtOnce>(s, q, a + 4 * first, 4 * Columns);
+    KV_UNROLL
+    for (int c = first; c < first + kAtOnce; ++c) {
+      acc[c] = lf_fma(lf_mul(lf_from_i(s[c - first]), lf_set(da[c])), dw, acc[c]);
+      if constexpr (W::kMin) acc[c] = lf_fma(mw, lf_set(sums[c]), acc[c]);
+    }
   }
 }
 

@@ -13,6 +13,13 @@
 // saves little more and costs three times the error (README.md).
 #pragma once
 
+
+
+
+
+
+
+
 namespace kvasir::cpu::KVASIR_ISA {
 namespace {
 
@@ -37,15 +44,45 @@ struct Ahead {
 /// itself; its code is right) and drops the call. An empty statement that may write memory tells it otherwise.
 KV_INLINE void copy_is_an_effect() { __asm__ volatile("" ::: "memory"); }
 
+/// Columns whose products alternate, so that none waits for its own last one.
+constexpr int columns_at_once(int columns) { return columns % kColumnsAtOnce == 0 ? kColumnsAtOnce : 1; }
+
+/// lq_dot_block() for `Columns` adjacent columns.
+template <int Bits, int Vectors, int Columns>
+KV_INLINE void lq_dot_columns(LI* s, const LQ* q, const int8_t* a, uint32_t column_bytes) {
+#if defined(KVASIR_KERNEL_VNNI)
+  KV_UNROLL
+  for (int j = 0; j < Vectors; ++j) {
+    KV_UNROLL
+    for (int c = 0; c < Columns; ++c) {
+      int32_t v;
+      __builtin_memcpy(&v, a + static_cast<uint32_t>(j) * column_bytes + 4 * c, 4);
+      s[c] = lq_dot(s[c], q[j], v);
+    }
+  }
+#else
+  KV_UNROLL
+  for (int c = 0; c < Columns; ++c) s[c] = lq_dot_block<Bits, Vectors>(s[c], q, a + 4 * c, column_bytes);
+#endif
+}
+
 /// One sub-block for all columns of the tile. `powers`, `zeros`: the block's powers and -zero * sum a of each column.
 template <class W, int Columns, int Vectors>
 KV_INLINE void add_sub_block(const LQ* q, LF factor, const int8_t* a, const float* powers, const float* zeros, LF* f) {
+  constexpr int kAtOnce = columns_at_once(Columns);
   KV_UNROLL
-  for (int c = 0; c < Columns; ++c) {
-    LI s = li_zero();
-    if constexpr (W::kZero != 0 && !(kSignedDot8 && W::kBits == 8)) s = li_set(load_i32(zeros + c));
-    s = lq_dot_block<W::kBits, Vectors>(s, q, a + 4 * c, 4 * Columns);
-    f[c] = lf_fma(lf_from_i(li_left_by(s, li_set(load_i32(powers + c)))), factor, f[c]);
+  for (int first = 0; first < Columns; first += kAtOnce) {
+    LI s[kAtOnce];
+    KV_UNROLL
+    for (int c = 0; c < kAtOnce; ++c) {
+      s[c] = li_zero();
+      if constexpr (W::kZero != 0 && !(kSignedDot8 && W::kBits == 8)) s[c] = li_set(load_i32(zeros + first + c));
+    }
+    lq_dot_columns<W::kBits, Vectors, kAtOnce>(s, q, a + 4 * first, 4 * Columns);
+    KV_UNROLL
+    for (int c = 0; c < kAtOnce; ++c) {
+      f[first + c] = lf_fma(lf_from_i(li_left_by(s[c], li_set(load_i32(powers + first + c)))), factor, f[first + c]);
+    }
   }
 }
 

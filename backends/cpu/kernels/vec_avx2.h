@@ -113,6 +113,7 @@ KV_INLINE int32_t i_sum(I v) {
 
 constexpr uint32_t kLanes = 8;
 constexpr uint32_t kTileColumns = 6;  // GEMM tile: 16 registers hold no more
+constexpr int kColumnsAtOnce = 1;
 constexpr uint32_t kTileQueries = 3;  // attention tile
 using LF = __m256;
 using LI = __m256i;
@@ -217,6 +218,10 @@ constexpr int pairs_per_sum(int bits, int vectors) {
   return power < vectors ? power : vectors;
 }
 
+#if defined(KVASIR_KERNEL_VNNI)
+KV_INLINE LI lq_dot(LI s, LQ q, int32_t a) { return _mm256_dpbusd_avx_epi32(s, q, _mm256_set1_epi32(a)); }
+#endif
+
 /// s + sum over `Vectors` groups of 4 k of q * a, for values of q below 2^Bits. a: [Vectors][columns][4].
 template <int Bits, int Vectors>
 KV_INLINE LI lq_dot_block(LI s, const LQ* q, const int8_t* a, uint32_t column_bytes) {
@@ -225,7 +230,7 @@ KV_INLINE LI lq_dot_block(LI s, const LQ* q, const int8_t* a, uint32_t column_by
   for (int j = 0; j < Vectors; ++j) {
     int32_t v;
     __builtin_memcpy(&v, a + static_cast<uint32_t>(j) * column_bytes, 4);
-    s = _mm256_dpbusd_avx_epi32(s, q[j], _mm256_set1_epi32(v));
+    s = lq_dot(s, q[j], v);
   }
   return s;
 #else

@@ -74,6 +74,7 @@ KV_INLINE int32_t i_sum(I v) { return _mm512_reduce_add_epi32(v); }
 
 constexpr uint32_t kLanes = 16;
 constexpr uint32_t kTileColumns = 12;   // GEMM tile
+constexpr int kColumnsAtOnce = 4;
 constexpr uint32_t kTileQueries = 6;    // attention tile
 using LF = __m512;
 using LI = __m512i;

@@ -134,6 +134,7 @@ KV_INLINE int32_t i_sum(I v) {
 
 constexpr uint32_t kLanes = 16;
 constexpr uint32_t kTileColumns = 4;
+constexpr int kColumnsAtOnce = 1;
 constexpr uint32_t kTileQueries = 2;
 constexpr bool kSignedDot8 = false;
 typedef F LF;
