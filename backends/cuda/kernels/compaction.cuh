@@ -2,7 +2,10 @@
 // sums, nothing kept in shared memory but a query.
 #pragma once
 
-#include "backends/cuda/kernels/attention.cuh"
+#include "backends/cuda/kernels/args.h"
+#include "backends/cuda/kernels/kv_page.cuh"
+#include "backends/cuda/kernels/rope.cuh"
+#include "backends/cuda/kernels/simt.h"
 
 namespace kvasir::cuda {
 
