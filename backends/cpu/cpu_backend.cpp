@@ -33,8 +33,13 @@ DevicePeaks CpuBackend::measure_peaks() {
   return {peak_of(kernels_.peak_int8, *team_), peak_of(kernels_.peak_f32, *team_), peak_of(kernels_.peak_bf16, *team_)};
 }
 
+void CpuBackend::keep_weights_in(const std::string& folder) {
+  const std::string table = info_.name + " " + std::to_string(info_.numerics_version);
+  cache_ = std::make_unique<PackedCache>(folder, table, *team_);
+}
+
 Result<std::unique_ptr<Weight>> CpuBackend::upload(const HostTensor& tensor, WeightUse use) {
-  return std::unique_ptr<Weight>(KVASIR_TRY(CpuWeight::create(tensor, use, kernels_, *team_, weights_)));
+  return std::unique_ptr<Weight>(KVASIR_TRY(CpuWeight::create(tensor, use, kernels_, *team_, weights_, cache_.get())));
 }
 
 Result<std::unique_ptr<KvPool>> CpuBackend::create_kv_pool(const KvPoolSpec& spec) {

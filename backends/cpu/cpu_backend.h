@@ -4,12 +4,14 @@
 
 #include "backends/backend.h"
 #include "backends/cpu/kernel_table.h"
+#include "backends/cpu/packed_cache.h"
 #include "backends/cpu/parallel.h"
 #include "backends/cpu/weight_memory.h"
+#include "backends/weight_cache.h"
 
 namespace kvasir::cpu {
 
-class CpuBackend final : public Backend {
+class CpuBackend final : public Backend, public WeightCache {
  public:
   CpuBackend(BackendInfo info, const KernelTable& kernels, std::unique_ptr<Team> team, Activations activations)
       : info_(std::move(info)), kernels_(kernels), team_(std::move(team)), activations_(activations) {}
@@ -20,6 +22,14 @@ class CpuBackend final : public Backend {
   Result<std::unique_ptr<KvPool>> create_kv_pool(const KvPoolSpec& spec) override;
   Result<std::unique_ptr<Stream>> open_stream(const StreamLimits& limits) override;
 
+  void keep_weights_in(const std::string& folder) override;
+  std::optional<std::string> begin_weights(const std::string& identity) override {
+    return cache_ ? cache_->begin(identity) : std::nullopt;
+  }
+  void finish_weights(const std::string& note) override {
+    if (cache_) cache_->finish(note);
+  }
+
   const KernelTable& kernels() const noexcept { return kernels_; }  ///< for tests and benchmarks
 
  private:
@@ -28,6 +38,7 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Team> team_;
   WeightMemory weights_;
   Activations activations_;
+  std::unique_ptr<PackedCache> cache_;  ///< null: none
 };
 
 }  // namespace kvasir::cpu

@@ -88,7 +88,7 @@ Result<void> pack_range(const HostTensor& tensor, const Geometry& g, uint64_t be
 }  // namespace
 
 Result<std::unique_ptr<CpuWeight>> CpuWeight::create(const HostTensor& tensor, WeightUse use, const KernelTable& kernels,
-                                                     Team& team, WeightMemory& memory) {
+                                                     Team& team, WeightMemory& memory, PackedCache* cache) {
   const auto format = format_of(tensor.type);
   if (!format) {
     const TensorTypeInfo* info = tensor_type_info(tensor.type);
@@ -106,7 +106,12 @@ Result<std::unique_ptr<CpuWeight>> CpuWeight::create(const HostTensor& tensor, W
   out->experts_ = tensor.experts;
   out->panel_bytes_ = g.panel_bytes;
   const uint64_t values = tensor.experts * tensor.rows * tensor.cols;
-  out->block_ = KVASIR_TRY(memory.take(out->vector_ ? values * sizeof(float) : g.packed_bytes));
+  const uint64_t bytes = out->vector_ ? values * sizeof(float) : g.packed_bytes;
+  if (auto kept = cache ? cache->find(tensor, use, bytes) : std::nullopt) {
+    out->block_ = *std::move(kept);
+    return out;
+  }
+  out->block_ = KVASIR_TRY(memory.take(bytes));
 
   FirstError error;
   const uint64_t panels = g.panels * tensor.experts;
@@ -129,6 +134,7 @@ Result<std::unique_ptr<CpuWeight>> CpuWeight::create(const HostTensor& tensor, W
   };
   team.run(body);
   KVASIR_TRY(error.take());
+  if (cache) cache->packed(tensor, use, out->block_);
   return out;
 }
 

@@ -4,6 +4,7 @@
 
 #include "backends/backend.h"
 #include "backends/cpu/kernel_table.h"
+#include "backends/cpu/packed_cache.h"
 #include "backends/cpu/parallel.h"
 #include "backends/cpu/weight_memory.h"
 
@@ -11,9 +12,9 @@ namespace kvasir::cpu {
 
 class CpuWeight final : public Weight {
  public:
-  /// Reads and packs with all threads of `team`. Errors as Backend::upload.
+  /// Reads and packs with all threads of `team`, or takes what `cache` (if any) has. Errors as Backend::upload.
   static Result<std::unique_ptr<CpuWeight>> create(const HostTensor& tensor, WeightUse use, const KernelTable& kernels,
-                                                   Team& team, WeightMemory& memory);
+                                                   Team& team, WeightMemory& memory, PackedCache* cache = nullptr);
 
   TensorType type() const noexcept override { return type_; }
   uint64_t rows() const noexcept override { return rows_; }

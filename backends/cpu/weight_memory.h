@@ -12,9 +12,9 @@
 
 namespace kvasir::cpu {
 
-/// A part of a chunk, which lives as long as any of its parts: 64-byte aligned, zeroed.
+/// A part of a chunk, which lives as long as any of its parts: 64-byte aligned; zeroed, or of a packed file.
 struct WeightBlock {
-  std::shared_ptr<const AlignedBuffer> chunk = {};
+  std::shared_ptr<const void> chunk = {};
   uint8_t* data = nullptr;
   uint64_t bytes = 0;
 };

@@ -29,9 +29,9 @@ class EngineEnvironment {
   virtual uint64_t available_memory_bytes() const = 0;
 };
 
-/// The real files, backends and /proc.
+/// The real files, backends and /proc. `packed_weights`: folder where packed weights are kept; empty: they are not.
 std::unique_ptr<EngineEnvironment> make_system_environment(BackendRegistry registry,
-                                                           std::shared_ptr<KvBlockStore> blocks = nullptr);
+                                                           std::shared_ptr<KvBlockStore> blocks = nullptr, std::string packed_weights = {});
 
 /// Resident memory of this process; 0 where /proc is absent.
 uint64_t resident_memory_bytes();

@@ -14,9 +14,9 @@ namespace kvasir {
 class EngineEnvironment;
 class KvBlockStore;
 
-/// The returned engine owns its threads; destroy or shutdown() to stop them.
+/// `packed_weights`: as of make_system_environment(). The returned engine owns its threads; destroy or shutdown() to stop them.
 std::unique_ptr<Engine> make_engine_pool(BackendRegistry registry, const EngineLimits& limits = {},
-                                         std::shared_ptr<KvBlockStore> blocks = nullptr);
+                                         std::shared_ptr<KvBlockStore> blocks = nullptr, std::string packed_weights = {});
 /// The same in a world of the caller's choice (tests): see engine_environment.h.
 std::unique_ptr<Engine> make_engine_pool(std::unique_ptr<EngineEnvironment> environment, const EngineLimits& limits = {});
 

@@ -1,5 +1,6 @@
 #include <utility>
 
+#include "backends/weight_cache.h"
 #include "core/engine/engine_environment.h"
 #include "core/engine/engine_pool.h"
 
@@ -8,12 +9,15 @@ namespace {
 
 class SystemEnvironment final : public EngineEnvironment {
  public:
-  SystemEnvironment(BackendRegistry registry, std::shared_ptr<KvBlockStore> blocks)
-      : registry_(std::move(registry)), blocks_(std::move(blocks)) {}
+  SystemEnvironment(BackendRegistry registry, std::shared_ptr<KvBlockStore> blocks, std::string packed_weights)
+      : registry_(std::move(registry)), blocks_(std::move(blocks)), packed_weights_(std::move(packed_weights)) {}
   std::vector<Probe> probes() const override { return registry_.probes(); }
   Result<Probe> select_backend(std::string_view name) const override { return registry_.select(name); }
   Result<std::unique_ptr<Backend>> open_backend(std::string_view name, const BackendOptions& options) const override {
-    return registry_.open(name, options);
+    auto backend = KVASIR_TRY(registry_.open(name, options));
+    auto* cache = dynamic_cast<WeightCache*>(backend.get());
+    if (cache != nullptr && !packed_weights_.empty()) cache->keep_weights_in(packed_weights_);
+    return backend;
   }
   Result<ModelDescription> describe(const std::string& path, const ModelOptions& options) const override {
     return describe_model(path, options);
@@ -29,18 +33,19 @@ class SystemEnvironment final : public EngineEnvironment {
  private:
   BackendRegistry registry_;
   std::shared_ptr<KvBlockStore> blocks_;
+  std::string packed_weights_;
 };
 
 }  // namespace
 
 std::unique_ptr<EngineEnvironment> make_system_environment(BackendRegistry registry,
-                                                           std::shared_ptr<KvBlockStore> blocks) {
-  return std::make_unique<SystemEnvironment>(std::move(registry), std::move(blocks));
+                                                           std::shared_ptr<KvBlockStore> blocks, std::string packed_weights) {
+  return std::make_unique<SystemEnvironment>(std::move(registry), std::move(blocks), std::move(packed_weights));
 }
 
 std::unique_ptr<Engine> make_engine_pool(BackendRegistry registry, const EngineLimits& limits,
-                                         std::shared_ptr<KvBlockStore> blocks) {
-  return make_engine_pool(make_system_environment(std::move(registry), std::move(blocks)), limits);
+                                         std::shared_ptr<KvBlockStore> blocks, std::string packed_weights) {
+  return make_engine_pool(make_system_environment(std::move(registry), std::move(blocks), std::move(packed_weights)), limits);
 }
 
 }  // namespace kvasir

@@ -11,8 +11,8 @@
 namespace kvasir {
 namespace {
 
-int64_t modified_ns(const struct stat& s) {
-  return static_cast<int64_t>(s.st_mtim.tv_sec) * 1'000'000'000 + s.st_mtim.tv_nsec;
+int64_t nanoseconds(const timespec& time) {
+  return static_cast<int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
 }
 
 const char* kind_of(mode_t mode) {
@@ -46,7 +46,8 @@ Result<std::unique_ptr<FileSource>> FileSource::open(const std::string& path) {
     ::close(fd);
     return Failure(Code::kIo, path + " is " + kind_of(s.st_mode) + ", not a model file");
   }
-  return std::unique_ptr<FileSource>(new FileSource(fd, path, static_cast<uint64_t>(s.st_size), modified_ns(s)));
+  const Facts facts{s.st_dev, s.st_ino, static_cast<uint64_t>(s.st_size), nanoseconds(s.st_mtim), nanoseconds(s.st_ctim)};
+  return std::unique_ptr<FileSource>(new FileSource(fd, path, facts));
 }
 
 FileSource::~FileSource() {
@@ -54,7 +55,7 @@ FileSource::~FileSource() {
 }
 
 Result<void> FileSource::read(uint64_t offset, std::span<std::byte> into) const {
-  if (offset > size_ || into.size() > size_ - offset) {
+  if (offset > facts_.size || into.size() > facts_.size - offset) {
     return Failure(Code::kCorrupt, path_ + ": read past the end of the file");
   }
   while (!into.empty()) {
@@ -71,10 +72,19 @@ Result<void> FileSource::read(uint64_t offset, std::span<std::byte> into) const 
   return {};
 }
 
+std::string FileSource::identity() const {
+  std::string out;
+  for (const uint64_t number : {facts_.device, facts_.inode, facts_.size, static_cast<uint64_t>(facts_.modified_ns),
+                                static_cast<uint64_t>(facts_.changed_ns)}) {
+    out += (out.empty() ? "" : ":") + std::to_string(number);
+  }
+  return out;
+}
+
 Result<void> FileSource::check_unchanged() const {
   struct stat s{};
   if (::fstat(fd_, &s) != 0) return Failure(Code::kIo, "cannot stat " + path_ + ": " + std::strerror(errno));
-  if (static_cast<uint64_t>(s.st_size) != size_ || modified_ns(s) != modified_ns_) {
+  if (static_cast<uint64_t>(s.st_size) != facts_.size || nanoseconds(s.st_mtim) != facts_.modified_ns) {
     return Failure(Code::kCorrupt, path_ + " was changed while it was read");
   }
   return {};

@@ -19,18 +19,23 @@ class FileSource final : public ByteSource {
   FileSource& operator=(const FileSource&) = delete;
 
   Result<void> read(uint64_t offset, std::span<std::byte> into) const override;
-  uint64_t size() const noexcept { return size_; }
+  uint64_t size() const noexcept { return facts_.size; }
   const std::string& path() const noexcept { return path_; }
+  /// Device, inode, size and times at open(): who has the same has read the same bytes on this machine.
+  std::string identity() const;
   /// Error kCorrupt if size or modification time are no longer those at open().
   Result<void> check_unchanged() const;
 
  private:
-  FileSource(int fd, std::string path, uint64_t size, int64_t modified_ns)
-      : fd_(fd), path_(std::move(path)), size_(size), modified_ns_(modified_ns) {}
+  struct Facts {
+    uint64_t device = 0, inode = 0, size = 0;
+    int64_t modified_ns = 0, changed_ns = 0;
+  };
+  FileSource(int fd, std::string path, const Facts& facts)
+      : fd_(fd), path_(std::move(path)), facts_(facts) {}
   int fd_;
   std::string path_;
-  uint64_t size_;
-  int64_t modified_ns_;
+  Facts facts_;
 };
 
 /// `text` from a file, safe to print in a message: other bytes than printable ASCII become '?', cut to 80.

@@ -1,7 +1,10 @@
 #include "core/model/model.h"
 
 #include <algorithm>
+#include <optional>
+#include <set>
 
+#include "backends/weight_cache.h"
 #include "core/base/log.h"
 #include "core/model/describe.h"
 #include "core/model/families/family.h"
@@ -70,6 +73,19 @@ void warn_unused(const WeightPlan& plan, const std::string& path) {
             " path=" + path);
 }
 
+/// Names what a load makes of these very files; nothing where bytes come from elsewhere (some folders of safetensors).
+std::optional<std::string> identity_of(const ModelFile& file) {
+  std::set<std::string> files;
+  for (const FileTensor& tensor : file.stored().tensors()) {
+    const auto* source = dynamic_cast<const FileSource*>(tensor.source);
+    if (source == nullptr) return std::nullopt;
+    files.insert(source->identity());
+  }
+  std::string out = header_fingerprint(file);
+  for (const std::string& one : files) out += " " + one;
+  return out;
+}
+
 class LoadedModel final : public Model {
  public:
   LoadedModel(CheckedModel checked, ModelText text, std::vector<std::unique_ptr<Weight>> weights)
@@ -131,10 +147,15 @@ Result<std::unique_ptr<Model>> load_checked(CheckedModel checked, Backend& backe
   if (const std::string& note = checked.description.quantized_on_load; !note.empty()) {
     log::info("model event=quantized_on_load what=\"" + note + "\" path=" + checked.file->path());
   }
-  WeightHasher hasher(*checked.file);
+  const auto identity = identity_of(*checked.file);
+  auto* cache = identity ? dynamic_cast<WeightCache*>(&backend) : nullptr;
+  auto fingerprint = cache ? cache->begin_weights(*identity) : std::nullopt;  // kept with the weights
+  std::optional<WeightHasher> hasher;
+  if (!fingerprint) hasher.emplace(*checked.file);
   auto weights = KVASIR_TRY(checked.plan->upload(backend, progress));
-  checked.description.fingerprint = KVASIR_TRY(hasher.result());
+  checked.description.fingerprint = fingerprint ? *fingerprint : KVASIR_TRY(hasher->result());
   KVASIR_TRY(checked.file->check_unchanged());
+  if (cache) cache->finish_weights(checked.description.fingerprint);
   return std::unique_ptr<Model>(std::make_unique<LoadedModel>(std::move(checked), std::move(text), std::move(weights)));
 }
 

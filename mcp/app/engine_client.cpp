@@ -24,8 +24,8 @@ void set_id(CommandBody& body, GenerationId id) {
 
 }  // namespace
 
-EngineClient::EngineClient(Interrupt& interrupt)
-    : engine_(make_engine_pool(BackendRegistry::create())), interrupt_(interrupt) {
+EngineClient::EngineClient(Interrupt& interrupt, std::string packed_weights)
+    : engine_(make_engine_pool(BackendRegistry::create(), {}, nullptr, std::move(packed_weights))), interrupt_(interrupt) {
   const auto wake = [this] {
     {
       const std::lock_guard lock(mutex_);

@@ -16,8 +16,8 @@ namespace kvasir::app {
 
 class EngineClient {
  public:
-  /// Starts an engine pool with the backends of this build.
-  explicit EngineClient(Interrupt& interrupt);
+  /// Starts an engine pool with the backends of this build. `packed_weights`: as of make_engine_pool().
+  explicit EngineClient(Interrupt& interrupt, std::string packed_weights = {});
   ~EngineClient();
   EngineClient(const EngineClient&) = delete;
   EngineClient& operator=(const EngineClient&) = delete;

@@ -22,6 +22,8 @@ const OptionSpec kQuantize{"quantize", OptionKind::kText, "TYPE", "",
                            "quantize float weights while loading: q8_0 or q4_0 (default: keep the file's types)"};
 const OptionSpec kSpeculate{"speculate", OptionKind::kText, "WHEN", "auto",
                             "guess tokens from the text so far: auto (where it is faster; same answers) or off"};
+const OptionSpec kPackedWeights{"packed-weights", OptionKind::kText, "WHEN", "auto",
+                                "keep packed weights of larger models in the cache folder: auto or off"};
 const OptionSpec kJson{"json", OptionKind::kSwitch, "", "", "one JSON object on stdout"};
 
 namespace {
@@ -36,7 +38,7 @@ std::vector<const OptionSpec*> engine_options(std::vector<const OptionSpec*> mor
 }
 
 std::vector<const OptionSpec*> serving_options(std::vector<const OptionSpec*> more) {
-  more.insert(more.begin(), &kSpeculate);
+  more.insert(more.begin(), {&kSpeculate, &kPackedWeights});
   return engine_options(std::move(more));
 }
 
@@ -71,6 +73,14 @@ Result<EngineKey> engine_key(const Options& options) {
   }
   key.prompt_lookup = speculate == "auto";
   return key;
+}
+
+Result<std::string> packed_weights_folder(const Context& context) {
+  const std::string when = context.options.text("packed-weights");
+  if (when != "auto" && when != "off") {
+    return Failure{Code::kInvalidArgument, "--packed-weights: '" + when + "' is neither auto nor off"};
+  }
+  return when == "off" ? std::string() : context.paths.cache_dir + "/weights";
 }
 
 Result<QuantizeOnLoad> quantize_option(const Options& options) {

@@ -9,7 +9,7 @@
 
 namespace kvasir::app {
 
-extern const OptionSpec kModel, kContext, kThreads, kBackend, kKvType, kActivations, kQuantize, kJson;
+extern const OptionSpec kModel, kContext, kThreads, kBackend, kKvType, kActivations, kQuantize, kPackedWeights, kJson;
 
 /// kModel, kContext, kThreads, kBackend, kKvType, kActivations, kQuantize and then `more`.
 std::vector<const OptionSpec*> engine_options(std::vector<const OptionSpec*> more);
@@ -20,6 +20,8 @@ std::vector<const OptionSpec*> serving_options(std::vector<const OptionSpec*> mo
 Result<EngineKey> engine_key(const Options& options);
 /// The same with the model resolved to a path. Errors also: kUnavailable.
 Result<EngineKey> resolved_engine_key(const Context& context);
+/// Where packed weights are kept; empty: nowhere. For serving_options(). Errors: kInvalidArgument.
+Result<std::string> packed_weights_folder(const Context& context);
 /// What --quantize says, alone. Errors: kInvalidArgument.
 Result<QuantizeOnLoad> quantize_option(const Options& options);
 

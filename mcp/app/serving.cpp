@@ -61,9 +61,12 @@ Result<std::unique_ptr<Serving>> Serving::create(Context& context) {
       log::warn("no KV on disk: " + blocks.error().message);
     }
   }
+  std::string packed = KVASIR_TRY(packed_weights_folder(context));
+  if (context.options.enabled("no-store")) packed.clear();
   KVASIR_TRY(open_server_log(context));
   serving->server_ = rpc::Server::create(options.limits);
-  serving->host_ = std::make_unique<mcp::Host>(make_engine_pool(BackendRegistry::create(), {}, options.kv_blocks), std::move(options));
+  serving->host_ = std::make_unique<mcp::Host>(
+      make_engine_pool(BackendRegistry::create(), {}, options.kv_blocks, std::move(packed)), std::move(options));
   serving->host_->attach(*serving->server_);
   return serving;
 }

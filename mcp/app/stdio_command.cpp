@@ -37,6 +37,8 @@ Result<mcp::Greeting> greeting_of(const Context& context, mcp::Greeting::Speaks 
 
 std::vector<std::string> host_command(const Context& context) {
   std::vector<std::string> command{"kvasir", "host", "--data-dir", context.paths.data_dir};
+  if (const std::string packed = context.options.text("packed-weights"); packed != "auto")
+    command.insert(command.end(), {"--packed-weights", packed});
   if (const std::string config = context.options.text("config"); !config.empty())
     command.insert(command.end(), {"--config", config});
   return command;

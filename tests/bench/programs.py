@@ -1,5 +1,6 @@
 """Runs Kvasir and its peers for `./x bench cpu` and returns their figures in tokens per second. One call, one program."""
 import dataclasses
+import glob
 import json
 import os
 import re
@@ -132,12 +133,14 @@ def gemm_gops(runner, binary, backend, types):
 
 
 class Served:
-    """`kvasir mcp` or `rpc` as a client sees it, from before its process is there."""
+    """`kvasir mcp` or `rpc` as a client sees it, from before its process is there. `cache`: its cache folder; none: nothing packed is kept."""
 
-    def __init__(self, runner, binary, command, model, folder, threads):
+    def __init__(self, runner, binary, command, model, folder, threads, cache=None):
+        options = ["--packed-weights", "auto" if cache else "off"]
+        environment = {**os.environ, **({"XDG_CACHE_HOME": cache} if cache else {})}
         self.begin = time.perf_counter()
-        self.process = subprocess.Popen(runner.prefix + [binary, command, "--private", "--model", model, "--data-dir", folder, "--threads", str(threads), "--ctx", "2048"],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.process = subprocess.Popen(runner.prefix + [binary, command, "--private", "--model", model, "--data-dir", folder, "--threads", str(threads), "--ctx", "2048"] + options,
+                                        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.ids = 0
 
     def __enter__(self):
@@ -183,12 +186,23 @@ def prompt_of(server, tokens):
     return text
 
 
-def start_figures(runner, binary, model, threads, prompt):
+def start_figures(runner, binary, model, threads, prompt, cache=None):
     """From starting the process to the first token of `prompt`, and the memory it took at most (of KV only what this prompt touches)."""
-    with tempfile.TemporaryDirectory(prefix="kvasir-bench-", ignore_cleanup_errors=True) as folder, Served(runner, binary, "rpc", model, folder, threads) as server:
+    with tempfile.TemporaryDirectory(prefix="kvasir-bench-", ignore_cleanup_errors=True) as folder, Served(runner, binary, "rpc", model, folder, threads, cache) as server:
         server.call("generate_text", prompt=prompt, raw=True, max_tokens=1, temperature=0, ignore_eos=True)
         seconds = server.seconds()
         return {"first_token_s": seconds, "rss": server.peak_rss(), "rss_share": server.peak_rss() / os.path.getsize(model)}
+
+
+def keep_packed(runner, binary, model, threads, cache, patience=120):
+    """Runs until packed weights are in the cache folder: written behind the load. False: they never came (a small model)."""
+    found = lambda: glob.glob(os.path.join(cache, "kvasir", "weights", "*.packed"))
+    with tempfile.TemporaryDirectory(prefix="kvasir-bench-", ignore_cleanup_errors=True) as folder, Served(runner, binary, "rpc", model, folder, threads, cache) as server:
+        server.call("generate_text", prompt="a", raw=True, max_tokens=1)
+        deadline = time.monotonic() + patience
+        while not found() and time.monotonic() < deadline:
+            time.sleep(0.5)
+    return bool(found())
 
 
 def tokenizing_share(runner, binary, model, threads, tokens):

@@ -70,7 +70,7 @@ Result<void> run(Context& context) {
   const std::string prompt = KVASIR_TRY(text_input(context));
   const bool json = context.options.enabled("json");
   Console& console = *context.console;
-  EngineClient engine(*context.interrupt);
+  EngineClient engine(*context.interrupt, KVASIR_TRY(packed_weights_folder(context)));
   bool ends_line = true;
   const Json result = KVASIR_TRY(
       engine.call_tool(key, "generate_text", tool_arguments(context.options, prompt), [&](const Event& event) {
