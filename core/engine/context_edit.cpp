@@ -10,6 +10,8 @@ namespace {
 constexpr std::string_view kMagic = "edit1";
 constexpr std::string_view kDigits = "0123456789abcdef";
 constexpr size_t kMostLayers = 4096;
+constexpr uint32_t kAged = 1, kInPlace = 2;
+constexpr uint32_t kMostPositions = 1U << 30;  // beyond any model
 
 size_t bitmap_bytes(uint32_t rows) { return (size_t{rows} + 7) / 8; }
 
@@ -70,8 +72,31 @@ Result<void> check_stages(std::span<const ContextStage> stages, std::span<const 
     if (next.size() < kept.size() || !std::ranges::equal(kept, next.first(kept.size()))) {
       return broken("its tokens are not those that were kept");
     }
+    if (position_shift(stages.first(i + 1)) > kMostPositions) return broken("positions beyond any model");
   }
   return {};
+}
+
+uint32_t position_shift(std::span<const ContextStage> stages) {
+  uint32_t shift = 0;
+  for (const ContextStage& stage : stages) {
+    shift = stage.edit.in_place ? stage.edit.source_tokens + shift - stage.edit.kept_tokens : 0;
+  }
+  return shift;
+}
+
+std::vector<uint32_t> slot_positions(std::span<const ContextStage> stages, size_t layer, uint32_t slots) {
+  std::vector<uint32_t> out(slots);
+  const uint32_t shift = position_shift(stages);
+  for (uint32_t slot = 0; slot < slots; ++slot) out[slot] = slot + shift;
+  if (stages.empty()) return out;
+  const ContextEdit& edit = stages.back().edit;
+  const std::vector<uint32_t> before = slot_positions(stages.first(stages.size() - 1), layer, edit.source_tokens);
+  const std::vector<uint32_t> rows = kept_rows(edit, layer);
+  for (uint32_t slot = 0; slot < std::min<size_t>(slots, rows.size()); ++slot) {
+    out[slot] = edit.in_place ? before[rows[slot]] : slot;
+  }
+  return out;
 }
 
 void keep_row(std::string& bitmap, uint32_t row) {
@@ -101,7 +126,7 @@ std::vector<TokenId> kept_tokens(const ContextEdit& edit, std::span<const TokenI
 
 std::string to_text(const ContextEdit& edit) {
   std::string out = std::string(kMagic) + ' ' + std::to_string(edit.source_tokens) + ' ' + std::to_string(edit.kept_tokens) +
-                    (edit.aged ? " 1" : " 0");
+                    ' ' + std::to_string((edit.aged ? kAged : 0U) | (edit.in_place ? kInPlace : 0U));
   for (const std::string& bitmap : edit.rows) {
     out += ' ';
     for (const char c : bitmap) {
@@ -115,12 +140,13 @@ std::string to_text(const ContextEdit& edit) {
 Result<ContextEdit> edit_from_text(std::string_view text) {
   const Failure corrupt{Code::kCorrupt, "a stored compression cannot be read"};
   ContextEdit edit;
-  uint32_t aged = 0;
+  uint32_t how = 0;
   if (next_word(text) != kMagic || !read_number(text, edit.source_tokens) || !read_number(text, edit.kept_tokens) ||
-      !read_number(text, aged) || aged > 1) {
+      !read_number(text, how) || how > (kAged | kInPlace)) {
     return corrupt;
   }
-  edit.aged = aged == 1;
+  edit.aged = (how & kAged) != 0;
+  edit.in_place = (how & kInPlace) != 0;
   while (!text.empty() && edit.rows.size() < kMostLayers) {
     if (!read_hex(next_word(text), edit.rows.emplace_back())) return corrupt;
   }

@@ -143,6 +143,8 @@ class EngineInstance {
 
   // engine_instance_compress.cpp: shorter contexts made of longer ones
   ChainHash cache_root(const std::string& salt, std::span<const ContextStage> stages = {}) const;
+  uint32_t context_behind(std::span<const ContextStage> stages) const;  ///< tokens that can be in such a context
+  bool keeps_positions(const CompressContext& command, std::span<const ContextStage> stages) const;
   Result<uint32_t> base_parts(bool aged) const;
   uint32_t parts_of(const ContextEdit& edit) const;  ///< of an edit that base_parts() allowed
   Result<void> place_in_cache(Request& request, std::span<const ContextStage> stages, SeqRequest& sequence);
@@ -200,6 +202,7 @@ class EngineInstance {
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<ModelRunner> runner_;
   uint32_t context_ = 0;
+  uint32_t positions_ = 0;  // that the model can tell apart: its own context at least
   std::string cache_identity_;
   ParkedPages parked_;
   std::vector<std::byte> block_;  // one page of every group, on its way

@@ -18,6 +18,18 @@ ChainHash EngineInstance::cache_root(const std::string& salt, std::span<const Co
   return chain_root(cache_identity_ + '|' + salt + stages_identity(stages));
 }
 
+uint32_t EngineInstance::context_behind(std::span<const ContextStage> stages) const {
+  return std::min(context_, positions_ - std::min(positions_, position_shift(stages)));
+}
+
+/// Rows that keep their positions are worth more to the model (sessions/compression/README.md), but leave it the fewer
+/// positions for what follows: they move together once half of them is behind.
+bool EngineInstance::keeps_positions(const CompressContext& command, std::span<const ContextStage> stages) const {
+  const uint64_t end = uint64_t{command.choice.source_tokens} + position_shift(stages);
+  if (command.choice.rule == KeepRule::kAll) return position_shift(stages) > 0;
+  return command.choice.in_place && end <= positions_ / 2;
+}
+
 Result<uint32_t> EngineInstance::base_parts(bool aged) const {
   const KvAbilities can = runner_->abilities();
   if (!can.gather) return cannot("the backend " + model_->backend->info().name + " cannot move rows of its KV cache");
@@ -46,10 +58,12 @@ Result<void> EngineInstance::place_in_cache(Request& request, std::span<const Co
     stage.base_tokens = base;
     stage.kept_tokens = base = edit.kept_tokens;
     stage.parts = KVASIR_TRY(base_parts(edit.aged));
+    stage.position_shift = position_shift(stages.first(i));
     sequence.stages.push_back(std::move(stage));
   }
   sequence.root = cache_root(salt, stages);
   sequence.base_tokens = base;
+  sequence.position_shift = position_shift(stages);
   if (base >= sequence.tokens.size() && base > 0) {
     return Failure{Code::kInvalidArgument, "nothing follows what the compression kept"};
   }
@@ -81,7 +95,7 @@ Result<void> EngineInstance::begin_compression(Request& request, const PreparedP
     if (!runner_->abilities().attention_mass) return cannot("the backend does not tell what rows look at");
     const bool focused = all > history;
     // The question stands behind the whole context, unless there is no room for both.
-    const bool skips = focused && all > context_;
+    const bool skips = focused && all > context_behind(prompt.stages);
     const auto from = prompt.tokens.begin() + (skips ? history : choice.source_tokens);
     sequence.tokens.insert(sequence.tokens.end(), from, prompt.tokens.end());
     const auto size = static_cast<uint32_t>(sequence.tokens.size());
@@ -118,6 +132,7 @@ Result<CompressResult> EngineInstance::compress(SeqId serial, const Request& req
   result.id = request.id;
   result.edit = KVASIR_TRY(choose_rows(command.choice, request.compression->mass.layers));
   result.edit.aged = command.aged;
+  result.edit.in_place = keeps_positions(command, request.stages);
   ContextStage stage;
   const std::vector<TokenId>& history = command.prompt.history_tokens;
   stage.tokens.assign(history.begin(), history.begin() + result.edit.source_tokens);
@@ -132,7 +147,7 @@ Result<CompressResult> EngineInstance::compress(SeqId serial, const Request& req
   const ChainHash root = cache_root(command.cache_salt, stages);
   const auto entries = scheduler_->add_base(root, result.edit.kept_tokens, parts, serial);
   if (entries) {
-    if (auto compacted = runner_->compact(result.edit, scheduler_->pages(serial).pages.at(0), *entries); !compacted) {
+    if (auto compacted = runner_->compact(stages, scheduler_->pages(serial).pages.at(0), *entries); !compacted) {
       scheduler_->drop_base(root);
       return Failure(std::move(compacted).error());
     }
@@ -156,9 +171,9 @@ Result<void> EngineInstance::begin_comparison(Request& request, SeqRequest& sequ
     request.comparison = std::make_unique<Comparison>(command);
   }
   const CompareContexts::Context& context = request.comparison->context();
-  if (context.tokens.size() > context_) {
+  if (const uint32_t most = context_behind(context.stages); context.tokens.size() > most) {
     return Failure{Code::kTooLarge, "the context to compare has " + std::to_string(context.tokens.size()) + " tokens, " +
-                                        std::to_string(context_) + " fit"};
+                                        std::to_string(most) + " fit"};
   }
   sequence.tokens.assign(context.tokens.begin(), context.tokens.end() - 1);
   sequence.max_tokens = static_cast<uint32_t>(sequence.tokens.size());
@@ -192,7 +207,7 @@ void EngineInstance::make_bases(const StepPlan& plan) {
     const auto entries = scheduler_->begin_base(part.id);
     if (entries) {
       const auto compacted =
-          runner_->compact(request->second.stages[*done].edit, scheduler_->pages(part.id).pages.at(0), *entries);
+          runner_->compact(std::span(request->second.stages).first(*done + 1), scheduler_->pages(part.id).pages.at(0), *entries);
       if (!compacted) {
         scheduler_->drop_base(cache_root(cache_salt_of(request->second.work), std::span(request->second.stages).first(*done + 1)));
         fail(request, compacted.error().code, compacted.error().message);

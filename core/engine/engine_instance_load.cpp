@@ -145,7 +145,7 @@ Result<void> EngineInstance::set_up(std::shared_ptr<LoadedModel> loaded) {
                                                     .fixed_bytes = cost.fixed_bytes,
                                                     .available_bytes = available,
                                                     .max_sequences = sequences}));
-  model.choose_context(plan.context);
+  positions_ = model.choose_context(plan.context);
   const uint32_t pages = (plan.pool_tokens + kPageTokens - 1) / kPageTokens;
   const KvPoolSpec spec = model.kv_spec(key_.kv_type, pages, sequences, limits_.max_step_rows);
   auto runner = KVASIR_TRY(ModelRunner::create(model, *loaded->backend, spec, limits_.max_step_rows));

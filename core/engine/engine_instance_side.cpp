@@ -43,7 +43,7 @@ void EngineInstance::prepare(uint64_t serial, const Request& request) {
   side_.post({.id = {},
               .run =
                   [this, serial, work = request.work, model = model_,
-                   facts = ContextFacts{context_, model_->model->description().fingerprint}] {
+                   facts = ContextFacts{context_, positions_, model_->model->description().fingerprint}] {
                     const TextTools tools{.tokenizer = &model->model->tokenizer(),
                                           .chat_template = model->model->chat_template()};
                     auto prompt = guarded([&]() -> Result<Prompts> {

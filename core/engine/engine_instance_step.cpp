@@ -55,10 +55,11 @@ Result<void> EngineInstance::begin_generation(Request& request, const PreparedPr
   const Generate& generate = std::get<Generate>(request.work);
   const Tokenizer& tokenizer = model_->model->tokenizer();
   const auto length = static_cast<uint32_t>(prompt.tokens.size());
-  if (prompt.tokens.size() > context_) return prompt_too_long(prompt.tokens.size(), context_);
+  const uint32_t context = context_behind(prompt.stages);
+  if (prompt.tokens.size() > context) return prompt_too_long(prompt.tokens.size(), context);
   SamplingParams params = resolve_sampling(generate.sampling, model_->model->description().sampling, draw_seed());
   KVASIR_TRY(validate(params, model_->model->description().vocab_size));
-  request.generation = std::make_unique<Generation>(generate, prompt, std::move(params), tokenizer, context_);
+  request.generation = std::make_unique<Generation>(generate, prompt, std::move(params), tokenizer, context);
   sequence.max_tokens = length + request.generation->room();
   sequence.generates = request.generation->room() > 0;
   sequence.logits_from = length;

@@ -10,10 +10,10 @@ template <class A> void fields(A& a, EngineKey& m) {
   a(m.model, m.context, m.threads, m.backend, m.kv_type, m.activations, m.quantize, m.prompt_lookup);
 }
 template <class A> void fields(A& a, ChatMessage& m) { a(m.role, m.content, m.json); }
-template <class A> void fields(A& a, ContextEdit& m) { a(m.source_tokens, m.kept_tokens, m.rows, m.aged); }
+template <class A> void fields(A& a, ContextEdit& m) { a(m.source_tokens, m.kept_tokens, m.rows, m.aged, m.in_place); }
 template <class A> void fields(A& a, ContextStage& m) { a(m.tokens, m.edit); }
 template <class A> void fields(A& a, RowChoice& m) {
-  a(m.rule, m.source_tokens, m.kept_tokens, m.pinned, m.recent, m.seed);
+  a(m.rule, m.source_tokens, m.kept_tokens, m.pinned, m.recent, m.seed, m.in_place);
 }
 template <class A> void fields(A& a, Prompt& m) {
   a(m.kind, m.messages, m.tools_json, m.template_extra_json, m.text, m.tokens, m.in_session, m.history_tokens, m.history_text,

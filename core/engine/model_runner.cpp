@@ -33,7 +33,7 @@ void ModelRunner::lay_out(const StepPlan& plan, const Scheduler& scheduler) {
     SequenceRows& rows = layout_.sequences[i];
     rows.first_row = first_row;
     rows.n_rows = part.count;
-    rows.first_position = part.first;
+    rows.first_position = part.first + scheduler.position_shift(part.id);
     rows.first_slot = part.first;
     rows.pages = table.pages;
     rows.state_slot = table.state_slot;
@@ -96,17 +96,23 @@ AttentionMass ModelRunner::empty_mass(uint32_t slots) const {
   return mass;
 }
 
-Result<void> ModelRunner::compact(const ContextEdit& edit, std::span<const PageId> from, std::span<const PageId> to) {
+Result<void> ModelRunner::compact(std::span<const ContextStage> stages, std::span<const PageId> from,
+                                  std::span<const PageId> to) {
+  const ContextEdit& edit = stages.back().edit;
+  const bool turned = !edit.in_place && (!edit.rows.empty() || position_shift(stages.first(stages.size() - 1)) > 0);
   const auto layers = static_cast<uint32_t>(pool_->spec().layers.size());
   std::vector<RopeSpec> ropes(layers);
-  if (!edit.rows.empty()) ropes = KVASIR_TRY(model_.key_ropes());
+  if (turned) ropes = KVASIR_TRY(model_.key_ropes());
   if (ropes.size() != layers) return Failure{Code::kInternal, "rope of another number of layers"};
   for (uint32_t layer = 0; layer < layers; ++layer) {
     const std::vector<uint32_t> rows = kept_rows(edit, layer);
     std::vector<int32_t> turns(rows.size());
-    for (size_t i = 0; i < rows.size(); ++i) turns[i] = static_cast<int32_t>(i) - static_cast<int32_t>(rows[i]);
+    if (turned) {
+      const auto before = slot_positions(stages.first(stages.size() - 1), layer, edit.source_tokens);
+      for (size_t i = 0; i < rows.size(); ++i) turns[i] = static_cast<int32_t>(i) - static_cast<int32_t>(before[rows[i]]);
+    }
     KVASIR_TRY(pool_->gather({.kv_layer = layer, .from = from, .rows = rows, .to = to,
-                              .rope = edit.rows.empty() ? nullptr : &ropes[layer], .turns = turns}));
+                              .rope = turned ? &ropes[layer] : nullptr, .turns = turns}));
   }
   return {};
 }

@@ -27,8 +27,9 @@ class ModelRunner {
 
   /// One step. Errors: kBackend; then the KV of the plan's rows is undefined and recover() must be called.
   Result<void> run(const StepPlan& plan, const Scheduler& scheduler, std::span<const Capture> captures = {});
-  /// The rows that `edit` keeps of a page table become the pages `to`. Errors: kUnsupported, and those of the pool.
-  Result<void> compact(const ContextEdit& edit, std::span<const PageId> from, std::span<const PageId> to);
+  /// The rows that the last of `stages` keeps of a page table become the pages `to`. Errors: kUnsupported, and those of
+  /// the pool.
+  Result<void> compact(std::span<const ContextStage> stages, std::span<const PageId> from, std::span<const PageId> to);
   KvAbilities abilities() const noexcept { return pool_->abilities(); }
   /// Per KV layer and head a place for the weights of `slots` slots.
   AttentionMass empty_mass(uint32_t slots) const;

@@ -47,7 +47,7 @@ std::string best_rows(const RowChoice& choice, const std::vector<float>& scores)
 }  // namespace
 
 Result<ContextEdit> choose_rows(const RowChoice& choice, std::span<const std::vector<float>> masses) {
-  ContextEdit edit{.source_tokens = choice.source_tokens, .kept_tokens = choice.kept_tokens, .rows = {}, .aged = false};
+  ContextEdit edit{.source_tokens = choice.source_tokens, .kept_tokens = choice.kept_tokens, .rows = {}};
   if (choice.rule == KeepRule::kAll) {
     if (edit.kept_tokens != edit.source_tokens) return Failure{Code::kInvalidArgument, "all rows stay or none"};
     return edit;

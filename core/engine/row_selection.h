@@ -20,6 +20,7 @@ struct RowChoice {
   uint32_t pinned = 0;       ///< first rows that always stay
   uint32_t recent = 0;       ///< newest rows that always stay
   uint64_t seed = 0;         ///< kRandom
+  bool in_place = false;     ///< rows keep their positions as long as the model has enough of them left
 };
 
 inline constexpr uint32_t kAttentionSinks = 4;  ///< first tokens that attention leans on whatever they say

@@ -45,6 +45,7 @@ Result<void> Scheduler::admit(SeqRequest request) {
   Sequence sequence;
   sequence.stages = std::move(request.stages);
   sequence.base_tokens = request.base_tokens;
+  sequence.position_shift = request.position_shift;
   sequence.root = request.root;
   sequence.max_tokens = max_tokens;
   if (const uint32_t slots = sequence.slots_from(0); !kv_.can_ever_hold(slots)) {

@@ -31,6 +31,7 @@ struct SeqStage {
   uint32_t base_tokens = 0;      ///< leading tokens that are the base of this stage
   uint32_t kept_tokens = 0;      ///< of the base that is made of it
   uint32_t parts = 1;            ///< pages of that base in one page of the pool
+  uint32_t position_shift = 0;   ///< positions of its tokens behind the base are so far ahead of their slots
 };
 
 struct SeqRequest {
@@ -38,6 +39,7 @@ struct SeqRequest {
   std::vector<TokenId> tokens;   ///< the prompt, not empty
   std::vector<SeqStage> stages;  ///< how its base is made again if it is not in memory; oldest first
   uint32_t base_tokens = 0;      ///< leading tokens that are the base of `root`: never computed, never scored
+  uint32_t position_shift = 0;   ///< as SeqStage::position_shift
   uint32_t max_tokens = 0;       ///< prompt and output at most: what is reserved
   uint32_t logits_from = 0;      ///< first token whose row wants logits; a generation: the last of the prompt
   bool generates = true;         ///< false: ends when every row is computed (scoring)
@@ -125,6 +127,8 @@ class Scheduler {
   /// Stages that lie behind it; equal to the request's number of stages: it computes its own tokens.
   size_t stage(SeqId id) const { return sequences_.at(id).at; }
   bool in_last_stage(SeqId id) const { return sequences_.at(id).last(); }
+  /// Rope position of a row of the stage that it is in, less the row's index.
+  uint32_t position_shift(SeqId id) const { return sequences_.at(id).shift(); }
   /// Ends a sequence in any state and frees its pages; unknown ids are ignored.
   void remove(SeqId id);
   void pause(SeqId id);
@@ -167,10 +171,12 @@ class Scheduler {
     size_t at = 0;                 // stage that it is in; stages.size(): the last, its own tokens
     ChainHash root;
     uint32_t base_tokens = 0;
+    uint32_t position_shift = 0;
     PageTable table;
     std::vector<TokenId> guesses;  // behind the last token; only those of the last plan remain
     bool last() const noexcept { return at == stages.size(); }
     const std::vector<TokenId>& current() const noexcept { return last() ? tokens : stages[at].tokens; }
+    uint32_t shift() const noexcept { return last() ? position_shift : stages[at].position_shift; }
     const ChainHash& root_of(size_t stage) const noexcept { return stage < stages.size() ? stages[stage].root : root; }
     uint32_t base_of(size_t stage) const noexcept { return stage < stages.size() ? stages[stage].base_tokens : base_tokens; }
     uint32_t slots_from(size_t stage) const noexcept;  // that it can come to need

@@ -167,15 +167,18 @@ Result<PreparedPrompt> prepare_generation(const Generate& request, const TextToo
   const Tools with{tools, limits};
   PreparedPrompt out = request.prompt.in_session ? KVASIR_TRY(continue_session(request.prompt, with, facts))
                                                  : KVASIR_TRY(prepare_prompt(request.prompt, tools, limits, true));
-  const Budget budget{.context = facts.context, .answer = std::min(request.max_tokens, facts.context / kAnswerShare)};
+  const Budget whole{.context = facts.context, .answer = std::min(request.max_tokens, facts.context / kAnswerShare)};
+  Budget budget = whole;  // what a compression left where it was is at higher positions than its number of tokens
+  budget.context = std::min(budget.context, facts.positions - std::min(facts.positions, position_shift(out.stages)));
+  budget.answer = std::min(budget.answer, budget.context);
   if (request.overflow != OverflowPolicy::kError && !budget.holds(out.tokens.size())) {
     if (request.overflow == OverflowPolicy::kCompress) {
       return too_long(out.tokens.size(), budget, "the session has to be compressed first");
     }
     if (request.overflow == OverflowPolicy::kTruncateOldest) {
-      KVASIR_TRY(drop_oldest(request.prompt, with, budget, out));
+      KVASIR_TRY(drop_oldest(request.prompt, with, whole, out));
     } else {
-      KVASIR_TRY(slide_window(request.prompt, with, budget, out));
+      KVASIR_TRY(slide_window(request.prompt, with, whole, out));
     }
     if (request.prompt.in_session && !request.prompt.history_tokens.empty()) out.history_rewritten = true;
     out.history_note = "the conversation is longer than the context";

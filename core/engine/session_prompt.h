@@ -13,6 +13,7 @@ namespace kvasir {
 /// What the loaded model offers.
 struct ContextFacts {
   uint32_t context = 0;
+  uint32_t positions = 0;  ///< that the model can tell apart
   std::string fingerprint;
 };
 

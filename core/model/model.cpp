@@ -119,7 +119,9 @@ class LoadedModel final : public Model {
   }
   std::vector<uint32_t> group_windows() const override { return transformer_->group_windows(); }
   Result<std::vector<RopeSpec>> key_ropes() const override { return transformer_->key_ropes(); }
-  void choose_context(uint32_t tokens) override { transformer_->choose_context(tokens); }
+  uint32_t choose_context(uint32_t tokens) override {
+    return std::max(tokens, std::min(description_.max_context, transformer_->choose_context(tokens)));
+  }
 
   Result<void> forward(Stream& stream, KvPool& pool, const StepLayout& layout, std::span<const TokenId> tokens,
                        std::span<const uint32_t> logit_rows, std::span<float> logits) override {

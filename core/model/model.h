@@ -3,6 +3,7 @@
 // thread-safe once loaded (the engine's side worker tokenises and renders while the engine thread computes).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -88,8 +89,8 @@ class Model {
 
   /// The longest context that sequences will reach, once before the first forward(). Models with two sets of rope
   /// factors (longrope: phi3) take the short set if it stays within their original context; without a call, the long
-  /// set.
-  virtual void choose_context(uint32_t tokens) { (void)tokens; }
+  /// set. Returns how many positions the model can tell apart then, at least `tokens`.
+  virtual uint32_t choose_context(uint32_t tokens) { return std::max(tokens, description().max_context); }
 
   /// Cache geometry of one pool with `full_pages` pages for groups that keep everything. Window groups get what
   /// `max_sequences` sequences with chunks of `max_rows` need.

@@ -1,6 +1,7 @@
 #include "core/model/transformer.h"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 
 namespace kvasir {
@@ -55,11 +56,14 @@ Result<void> Transformer::plan_weights(WeightPlan& plan) {
   return plan.optional_vector(output_bias_, "output.bias", config_.vocab);
 }
 
-void Transformer::choose_context(uint32_t tokens) {
+uint32_t Transformer::choose_context(uint32_t tokens) {
+  uint32_t positions = std::numeric_limits<uint32_t>::max();
   for (RopeConfig& rope : config_.ropes) {
     if (rope.short_context == 0 || tokens > rope.short_context) continue;
     rope.inverse_frequency = rope.short_inverse_frequency;
+    positions = std::min(positions, rope.short_context);
   }
+  return positions;
 }
 
 Result<std::vector<RopeSpec>> Transformer::key_ropes() const {

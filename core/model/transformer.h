@@ -28,8 +28,9 @@ class Transformer {
   const std::vector<uint32_t>& group_windows() const noexcept { return group_windows_; }
   /// As Model::key_ropes().
   Result<std::vector<RopeSpec>> key_ropes() const;
-  /// longrope: takes the short or the long frequencies for good. Before the first forward().
-  void choose_context(uint32_t tokens);
+  /// longrope: takes the short or the long frequencies for good; returns the positions that they are right for. Before
+  /// the first forward().
+  uint32_t choose_context(uint32_t tokens);
 
  private:
   explicit Transformer(ModelConfig config) : config_(std::move(config)) {}

@@ -59,6 +59,7 @@ Result<CompressionPlan> plan_compression(const CompressionAim& aim, const Sessio
   plan.choice.rule = aim.strategy == Strategy::kAttentionBased ? KeepRule::kAttention : KeepRule::kWindow;
   plan.choice.source_tokens = static_cast<uint32_t>(source);
   plan.choice.kept_tokens = static_cast<uint32_t>(kept);
+  plan.choice.in_place = true;
   plan.choice.pinned = static_cast<uint32_t>(std::clamp<uint64_t>(aim.pinned, kAttentionSinks, kept / kPinnedShare));
   plan.choice.recent =
       static_cast<uint32_t>(std::min(aim.focused ? kRecentFocused : kRecentUnfocused, kept / kRecentShare));

@@ -50,6 +50,7 @@ TEST_CASE("an edit survives its text, and broken text is refused") {
     auto edit = choose_rows(choice(rule), {});
     REQUIRE(edit);
     edit->aged = rule == KeepRule::kRandom;
+    edit->in_place = rule == KeepRule::kWindow;
     const std::string text = to_text(*edit);
     const auto read = edit_from_text(text);
     REQUIRE(read);
@@ -79,6 +80,38 @@ TEST_CASE("stages must go on from each other") {
   next[10] = 199;
   CHECK_FALSE(check_stages(stages, next, 1));
   CHECK_FALSE(check_stages(stages, std::span(next).first(60), 1));
+}
+
+TEST_CASE("rows that stay where they were remember it until they move together") {
+  std::vector<ContextStage> stages;
+  const auto add = [&](RowChoice rows, bool in_place) {
+    auto edit = choose_rows(rows, {});
+    REQUIRE(edit);
+    edit->in_place = in_place;
+    std::vector<TokenId> tokens(rows.source_tokens, 1);
+    stages.push_back({tokens, *edit});
+  };
+  CHECK(position_shift(stages) == 0);
+  CHECK(slot_positions(stages, 0, 3) == std::vector<uint32_t>{0, 1, 2});
+  add({.source_tokens = 200, .kept_tokens = 64, .pinned = 4}, true);  // 0 to 3, 140 to 199
+  CHECK(position_shift(stages) == 136);
+  const auto once = slot_positions(stages, 0, 66);
+  CHECK(once[3] == 3);
+  CHECK(once[4] == 140);
+  CHECK(once[63] == 199);
+  CHECK(once[64] == 200);  // what follows goes on at the next position
+  add({.source_tokens = 128, .kept_tokens = 64, .pinned = 4}, true);  // of the 128: the 64 above, and positions 200 to 263
+  CHECK(position_shift(stages) == 136 + 64);
+  const auto twice = slot_positions(stages, 0, 65);
+  CHECK(twice[3] == 3);
+  CHECK(twice[4] == 204);
+  CHECK(twice[64] == 264);
+  add({.rule = KeepRule::kAll, .source_tokens = 64, .kept_tokens = 64}, true);  // aged where they are
+  CHECK(position_shift(stages) == 200);
+  CHECK(slot_positions(stages, 0, 65) == twice);
+  add({.source_tokens = 128, .kept_tokens = 64, .pinned = 4}, false);
+  CHECK(position_shift(stages) == 0);
+  CHECK(slot_positions(stages, 0, 65).back() == 64);
 }
 
 TEST_CASE("a base is one piece: shared, idle, gone when room is needed") {
