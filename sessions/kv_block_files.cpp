@@ -18,6 +18,7 @@
 
 #include "core/base/log.h"
 #include "sessions/chain_hash.h"
+#include "sessions/private_files.h"
 
 namespace kvasir {
 namespace {
@@ -27,50 +28,6 @@ namespace fs = std::filesystem;
 constexpr std::string_view kMagic = "KVSB0001";
 constexpr size_t kHeaderBytes = 8 + 8 + kHashBytes;  // magic, payload length, key
 constexpr size_t kNameBytes = 2 * kHashBytes;
-
-/// Closes what it holds.
-struct Descriptor {
-  int fd = -1;
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-};
-
-bool write_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t wrote = ::write(fd, bytes.data(), bytes.size());
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote <= 0) return false;
-    bytes.remove_prefix(static_cast<size_t>(wrote));
-  }
-  return true;
-}
-
-bool read_all(int fd, char* into, size_t size) {
-  while (size > 0) {
-    const ssize_t got = ::read(fd, into, size);
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
-    into += got;
-    size -= static_cast<size_t>(got);
-  }
-  return true;
-}
-
-/// A private file that holds exactly these bytes. False leaves nothing behind.
-bool write_file(const std::string& path, std::initializer_list<std::string_view> parts) {
-  const std::string partial = path + ".tmp";
-  ::unlink(partial.c_str());
-  bool done = false;
-  {
-    const Descriptor file{::open(partial.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600)};
-    done = file.fd >= 0;
-    for (const auto part : parts) done = done && write_all(file.fd, part);
-  }
-  done = done && ::rename(partial.c_str(), path.c_str()) == 0;
-  if (!done) ::unlink(partial.c_str());
-  return done;
-}
 
 std::string header_of(const std::string& key, size_t payload) {
   std::string out(kMagic);
@@ -121,8 +78,9 @@ class Files final : public KvBlockFiles {
     return sizes_.contains(key) || queued_.contains(key);
   }
   Result<void> load(const std::string& key, std::span<std::byte> into) override;
-  void save(const std::string& owner, const std::string& key, std::vector<std::byte> bytes) override;
+  void save(const std::string& owner, const std::string& key, std::vector<std::byte> bytes, KvBlockKind kind) override;
   uint64_t forget(const std::string& owner) override;
+  uint64_t drop_stale_tails() override;
   std::vector<std::string> owners() const override {
     std::vector<std::string> out;
     std::error_code ec;
@@ -145,12 +103,19 @@ class Files final : public KvBlockFiles {
   struct Save {
     std::string owner, key;
     std::vector<std::byte> bytes;  // empty: the block is there, only the owner is noted
+    KvBlockKind kind = KvBlockKind::kWhole;
   };
   struct Known {
     uint64_t size = 0;
     uint64_t used = 0;
   };
 
+  struct Listed {
+    std::string name;
+    bool tail = false;
+  };
+
+  std::vector<Listed> listed_by(const std::string& owner) const;
   std::string path_of(const std::string& key) const { return folder_ + "/all/" + to_hex(key) + ".kvb"; }
   std::string list_of(const std::string& owner) const { return folder_ + "/by-session/" + owner; }
   void write_behind();
@@ -259,7 +224,7 @@ Result<void> Files::load(const std::string& key, std::span<std::byte> into) {
   return done;
 }
 
-void Files::save(const std::string& owner, const std::string& key, std::vector<std::byte> bytes) {
+void Files::save(const std::string& owner, const std::string& key, std::vector<std::byte> bytes, KvBlockKind kind) {
   {
     const std::lock_guard lock(mutex_);
     if (bytes.empty() && noted_.contains(owner + key)) return;
@@ -267,7 +232,7 @@ void Files::save(const std::string& owner, const std::string& key, std::vector<s
     queued_bytes_ += bytes.size();
     if (!bytes.empty()) queued_.insert(key);
     noted_.insert(owner + key);
-    queue_.push_back({owner, key, std::move(bytes)});
+    queue_.push_back({owner, key, std::move(bytes), kind});
   }
   changed_.notify_all();
 }
@@ -275,7 +240,8 @@ void Files::save(const std::string& owner, const std::string& key, std::vector<s
 void Files::note_owner(const Save& save) const {
   const Descriptor list{
       ::open(list_of(save.owner).c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600)};
-  if (list.fd >= 0) (void)write_all(list.fd, to_hex(save.key) + "\n");
+  const char* end = save.kind == KvBlockKind::kTail ? " tail\n" : "\n";
+  if (list.fd >= 0) (void)write_all(list.fd, to_hex(save.key) + end);
 }
 
 void Files::write(const Save& save) {
@@ -316,8 +282,7 @@ std::set<std::string> Files::names_of_others(const std::string& owner) const {
   std::set<std::string> names;
   for (const std::string& other : owners()) {
     if (other == owner) continue;
-    std::ifstream list(list_of(other));
-    for (std::string name; std::getline(list, name);) names.insert(name);
+    for (const Listed& listed : listed_by(other)) names.insert(listed.name);
   }
   for (const Save& save : queue_) names.insert(to_hex(save.key));
   return names;
@@ -333,13 +298,51 @@ uint64_t Files::forget(const std::string& owner) {
     return true;
   });
   std::erase_if(noted_, [&](const std::string& entry) { return entry.starts_with(owner); });
-  std::ifstream list(list_of(owner));
   const uint64_t before = total_;
   const std::set<std::string> needed = names_of_others(owner);
-  for (std::string name; std::getline(list, name);) {
-    if (const auto key = from_hex(name); key.size() == kHashBytes && !needed.contains(name)) drop(key);
+  for (const Listed& listed : listed_by(owner)) {
+    if (!needed.contains(listed.name)) drop(from_hex(listed.name));
   }
   ::unlink(list_of(owner).c_str());
+  return before - total_;
+}
+
+std::vector<Files::Listed> Files::listed_by(const std::string& owner) const {
+  std::vector<Listed> out;
+  std::ifstream list(list_of(owner));
+  for (std::string line; std::getline(list, line);) {
+    const std::string name = line.substr(0, kNameBytes);
+    if (from_hex(name).size() == kHashBytes) out.push_back({name, line.size() > kNameBytes});
+  }
+  return out;
+}
+
+uint64_t Files::drop_stale_tails() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return !writing_; });
+  std::set<std::string> needed;  // whole pages, and every session's newest tail
+  for (const Save& save : queue_) needed.insert(to_hex(save.key));
+  const std::vector<std::string> all = owners();
+  for (const std::string& owner : all) {
+    const std::vector<Listed> listed = listed_by(owner);
+    const auto newest = std::find_if(listed.rbegin(), listed.rend(), [](const Listed& l) { return l.tail; });
+    for (const Listed& entry : listed) {
+      if (!entry.tail || (newest != listed.rend() && entry.name == newest->name)) needed.insert(entry.name);
+    }
+  }
+  const uint64_t before = total_;
+  for (const std::string& owner : all) {
+    std::string left;
+    for (const Listed& entry : listed_by(owner)) {
+      if (needed.contains(entry.name)) {
+        left += entry.name + (entry.tail ? " tail\n" : "\n");
+      } else {
+        drop(from_hex(entry.name));
+        noted_.erase(owner + from_hex(entry.name));
+      }
+    }
+    (void)write_file(list_of(owner), {left});  // if not, names of what is gone stay in it
+  }
   return before - total_;
 }
 

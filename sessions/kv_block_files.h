@@ -4,7 +4,7 @@
 //
 //   <folder>/secret            32 random bytes: keys of names and of authentication
 //   <folder>/all/<64hex>.kvb   one page each
-//   <folder>/by-session/<id>   names of the pages that a session saved or used, 65 bytes each
+//   <folder>/by-session/<id>   names of the pages that a session saved or used, a line each
 #pragma once
 
 #include <memory>
@@ -27,6 +27,9 @@ class KvBlockFiles : public KvBlockStore {
   /// Deletes what this session saved and no other one uses, from the disk too, also what is still queued. Returns the
   /// bytes.
   virtual uint64_t forget(const std::string& owner) = 0;
+  /// Deletes the tails that a later turn of their session replaced (going back to such a turn then computes less than a
+  /// page again). Returns the bytes.
+  virtual uint64_t drop_stale_tails() = 0;
   /// Every session with a list, also those that exist no more.
   virtual std::vector<std::string> owners() const = 0;
   /// Waits until everything queued is written.

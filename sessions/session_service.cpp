@@ -284,6 +284,7 @@ void SessionService::collect_garbage() {
         for (const auto& owner : blocks->owners()) {
           if (!KVASIR_TRY(store.exists(owner))) blocks->forget(owner);
         }
+        blocks->drop_stale_tails();
         return expired;
       },
       [](Result<uint64_t>) {});

@@ -157,7 +157,7 @@ void EngineInstance::save_base(const std::string& owner, const std::string& salt
       bytes.resize(block_.size());
       if (!runner_->export_pages({pool_page(entries[i * parts])}, bytes)) return;
     }
-    blocks->save(owner, keys[i], std::move(bytes));
+    blocks->save(owner, keys[i], std::move(bytes), KvBlockKind::kWhole);
   }
 }
 
@@ -175,8 +175,8 @@ void EngineInstance::save_pages(SeqId serial, const Request& request) {
     key = base_keys(*blocks, key, base, parts_of(request.stages.back().edit)).back();
   }
   for (size_t at = table.base_tokens; table.open && at < table.length; at += kPageTokens) {
-    // The last page may have begun only; a later turn that ends elsewhere saves it anew.
-    key = blocks->next(key, tokens.subspan(at, std::min<size_t>(kPageTokens, table.length - at)));
+    const auto rows = std::min<size_t>(kPageTokens, table.length - at);
+    key = blocks->next(key, tokens.subspan(at, rows));
     std::vector<std::byte> bytes;
     if (!blocks->contains(key)) {
       std::vector<PageId> pages;
@@ -184,7 +184,7 @@ void EngineInstance::save_pages(SeqId serial, const Request& request) {
       bytes.resize(block_.size());
       if (!runner_->export_pages(pages, bytes)) return;
     }
-    blocks->save(generate->cache_owner, key, std::move(bytes));
+    blocks->save(generate->cache_owner, key, std::move(bytes), rows < kPageTokens ? KvBlockKind::kTail : KvBlockKind::kWhole);
   }
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,6 +15,9 @@
 #include "core/base/result.h"
 
 namespace kvasir {
+
+/// A tail is a page that had only begun when a turn ended: the next turn's replaces it.
+enum class KvBlockKind : uint8_t { kWhole, kTail };
 
 class KvBlockStore {
  public:
@@ -28,7 +32,7 @@ class KvBlockStore {
   /// Fills `into`, exactly. Errors: kNotFound; kCorrupt (damaged, cut, exchanged: it is gone afterwards); kIo.
   virtual Result<void> load(const std::string& key, std::span<std::byte> into) = 0;
   /// Keeps the bytes if it can, later, for `owner` (a session): forget(owner) deletes them. Never blocks for a disk.
-  virtual void save(const std::string& owner, const std::string& key, std::vector<std::byte> bytes) = 0;
+  virtual void save(const std::string& owner, const std::string& key, std::vector<std::byte> bytes, KvBlockKind kind) = 0;
 };
 
 }  // namespace kvasir

@@ -31,7 +31,7 @@ class MapBlocks final : public KvBlockStore {
     ++loads;
     return {};
   }
-  void save(const std::string& owner, const std::string& key, std::vector<std::byte> bytes) override {
+  void save(const std::string& owner, const std::string& key, std::vector<std::byte> bytes, KvBlockKind) override {
     const std::lock_guard lock(mutex_);
     owners[key] = owner;
     if (!bytes.empty()) pages[key] = std::move(bytes);
