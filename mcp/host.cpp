@@ -117,6 +117,19 @@ struct Host::Parts {
       collect_later();
     });
   }
+  void lose_store(const std::string& reason) {
+    log::error("session_store_lost reason=\"" + reason + "\"");
+    store_lost = "the session store failed: " + reason;
+    if (options.on_store_lost) options.on_store_lost(reason);
+  }
+  /// Why no request should come here, or "".
+  std::string not_ready() const {
+    if (closed) return "shutting down";
+    if (!store_lost.empty()) return store_lost;
+    // The model may still have to load, its name must lead to a file.
+    const auto model = options.resolve_model ? options.resolve_model(options.default_engine.model) : Result<std::string>("");
+    return model ? std::string() : model.error().message;
+  }
   void add_status_routes(rpc::Server& server);
 
   HostOptions options;
@@ -135,6 +148,7 @@ struct Host::Parts {
   rpc::Server* server = nullptr;
   std::atomic<bool> wake_posted{false};
   bool closed = false;
+  std::string store_lost;  ///< why, if it is
 };
 
 Host::Host(std::unique_ptr<Engine> engine, HostOptions options)
@@ -148,6 +162,7 @@ void Host::attach(rpc::Server& server) {
   Parts& p = *parts_;
   p.server = &server;
   p.loop.attach(server);
+  p.sessions.on_lost([&p](const std::string& reason) { p.lose_store(reason); });
   p.engine->set_wake([&p] { p.wake(); });
   server.route("/mcp", [&p](rpc::HttpRequest request, std::shared_ptr<rpc::HttpExchange> exchange) {
     p.http.handle(std::move(request), exchange);
@@ -165,23 +180,20 @@ void Host::Parts::add_status_routes(rpc::Server& to) {
     answer_get(request, *exchange, 200, "text/plain; charset=utf-8", "ok\n");
   });
   to.route("/readyz", [this](rpc::HttpRequest request, std::shared_ptr<rpc::HttpExchange> exchange) {
-    // Ready means that a request would be taken: the model may still have to load, its name must lead to a file.
-    auto model = options.resolve_model ? options.resolve_model(options.default_engine.model)
-                                       : Result<std::string>(std::string());
-    const bool ready = !closed && model;
-    answer_get(request, *exchange, ready ? 200 : 503, "text/plain; charset=utf-8",
-               ready    ? "ready\n"
-               : closed ? "shutting down\n"
-                        : model.error().message + "\n");
+    const std::string why = not_ready();
+    answer_get(request, *exchange, why.empty() ? 200 : 503, "text/plain; charset=utf-8", (why.empty() ? "ready" : why) + "\n");
   });
   to.route("/health", [this](rpc::HttpRequest request, std::shared_ptr<rpc::HttpExchange> exchange) {
-    const Json body{
-        {"status", closed ? "shutting down" : "ok"}, {"version", options.version}, {"calls", calls.pending()}};
-    answer_get(request, *exchange, closed ? 503 : 200, "application/json", rpc::dump(body));
+    const std::string status = closed ? "shutting down" : store_lost.empty() ? "ok" : store_lost;
+    const Json body{{"status", status}, {"version", options.version}, {"calls", calls.pending()}};
+    answer_get(request, *exchange, status == "ok" ? 200 : 503, "application/json", rpc::dump(body));
   });
   to.route("/metrics", [this](rpc::HttpRequest request, std::shared_ptr<rpc::HttpExchange> exchange) {
     answer_get(request, *exchange, 200, "text/plain; version=0.0.4; charset=utf-8",
-               metrics.text(server->stats(), engine->metrics(), calls.pending(), http.sessions()));
+               metrics.text(server->stats(), engine->metrics(), calls.pending(), http.sessions()) +
+                   "# HELP kvasir_session_store_lost 1 after a failed write or fsync of the session store.\n"
+                   "# TYPE kvasir_session_store_lost gauge\nkvasir_session_store_lost " +
+                   (store_lost.empty() ? "0\n" : "1\n"));
   });
 }
 

@@ -37,6 +37,9 @@ struct HostOptions {
   OpenStore open_sessions;
   std::shared_ptr<KvBlockFiles> kv_blocks;               ///< the engine's, so that a deleted session's pages go too
   bool durable_sessions = false;                         ///< what open_sessions gives reaches a disk
+  /// The store failed for good (a failed fsync): answers say that they are not durable, /readyz says why, and whoever
+  /// runs the process ends it soon, since only another one can open the store again. io thread, once.
+  std::function<void(const std::string& reason)> on_store_lost;
   const Clock* clock = nullptr;                          ///< borrowed; tests move time, else SteadyClock
   std::string version = "0.1.0";                         ///< of the product: serverInfo, /health
   rpc::Limits limits;                                    ///< the same ones as the server's

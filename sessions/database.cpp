@@ -16,6 +16,8 @@ Failure failure(sqlite3* db, const char* doing) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
       return {Code::kCorrupt, message};
+    case SQLITE_READONLY:
+      return {Code::kIo, message + " (make the data folder writable and repeat)"};
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return {Code::kConflict, message};
@@ -114,8 +116,23 @@ Database::~Database() {
 }
 
 Result<void> Database::execute(const char* sql) {
-  if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) return failure(db_, "session store");
-  return {};
+  if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) == SQLITE_OK) return {};
+  note_failure();
+  return failure(db_, "session store");
+}
+void Database::note_failure() {
+  if (lost_) return;
+  switch (sqlite3_extended_errcode(db_)) {
+    case SQLITE_IOERR:
+    case SQLITE_IOERR_WRITE:
+    case SQLITE_IOERR_FSYNC:
+    case SQLITE_IOERR_DIR_FSYNC:
+    case SQLITE_IOERR_TRUNCATE:
+      lost_ = sqlite3_errmsg(db_);
+      break;
+    default:  // a full or read-only disk loses nothing that was written
+      break;
+  }
 }
 Result<Statement> Database::prepare(const char* sql) {
   sqlite3_stmt* statement = nullptr;
@@ -139,7 +156,9 @@ Result<Transaction> Transaction::begin(Database& db) {
   return Transaction(&db);
 }
 Transaction::~Transaction() {
-  if (db_ != nullptr) (void)db_->execute("ROLLBACK").has_value();
+  if (db_ == nullptr) return;
+  db_->note_failure();  // of the statement because of which there was no commit
+  (void)db_->execute("ROLLBACK").has_value();
 }
 Result<void> Transaction::commit() {
   KVASIR_TRY(db_->execute("COMMIT"));

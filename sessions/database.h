@@ -57,10 +57,16 @@ class Database {
   Result<int64_t> scalar(const char* sql);
   /// Moves the WAL into the database file and truncates it (deleted text must not linger there).
   Result<void> checkpoint_wal();
+  /// Why it must not be written to any more: a write or fsync failed, and what the system now says is on the disk may
+  /// not be there.
+  const std::optional<std::string>& lost() const noexcept { return lost_; }
 
  private:
+  friend class Transaction;
   explicit Database(sqlite3* db) : db_(db) {}
+  void note_failure();  ///< after a failed call, before the next one
   sqlite3* db_;
+  std::optional<std::string> lost_;
 };
 
 /// BEGIN IMMEDIATE in create(), ROLLBACK in the destructor unless commit() succeeded.

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -111,6 +112,8 @@ class SessionService {
   /// was finished still come through post_to_io.
   void shutdown();
 
+  /// Called once when the store failed for good: nothing is durable until another process opens it again.
+  void on_lost(std::function<void(const std::string& reason)> call) { store_.on_lost(std::move(call)); }
   /// Whether turns reach a disk (false: --no-store); replies say so.
   bool durable() const noexcept { return durable_; }
 

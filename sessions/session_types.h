@@ -55,6 +55,11 @@ struct CheckpointRecord {
   int64_t created_at_ms = 0;
 };
 
+struct PrincipalRecord {
+  std::string principal;
+  uint64_t sessions = 0;
+};
+
 /// Bounds of this layer (reliability.md C1). Printed by `doctor`.
 struct SessionLimits {
   uint32_t max_sessions_per_principal = 10'000;

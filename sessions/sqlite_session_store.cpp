@@ -290,6 +290,15 @@ class SqliteSessionStore final : public SessionStore {
     return KVASIR_TRY(count_where("SELECT COUNT(*) FROM sessions WHERE id = ?", id)) > 0;
   }
 
+  Result<std::vector<PrincipalRecord>> principals() override {
+    auto rows = KVASIR_TRY(db_->prepare("SELECT principal, COUNT(*) FROM sessions GROUP BY principal ORDER BY principal"));
+    std::vector<PrincipalRecord> out;
+    while (KVASIR_TRY(rows.step())) out.push_back({rows.text(0), static_cast<uint64_t>(rows.integer(1))});
+    return out;
+  }
+
+  std::optional<std::string> lost() const override { return db_->lost(); }
+
   Result<std::vector<std::string>> verify() override {
     std::vector<std::string> findings;
     auto check = KVASIR_TRY(db_->prepare("PRAGMA quick_check"));
@@ -325,17 +334,11 @@ class SqliteSessionStore final : public SessionStore {
     if (reach_) reach_(point);
   }
   Result<void> ensure_usable() const {
-    if (!poisoned_.empty())
-      return Failure{Code::kUnavailable, "the session store failed and must be restarted: " + poisoned_};
+    if (db_->lost()) return Failure{Code::kUnavailable, "the session store failed and must be restarted: " + *db_->lost()};
     return {};
   }
   Result<Transaction> begin() { return Transaction::begin(*db_); }
-  /// A failed write-out may have lost pages that the kernel now calls clean: never try again, stop acknowledging.
-  Result<void> commit(Transaction& tx) {
-    auto done = tx.commit();
-    if (!done && done.error().code == Code::kIo) poisoned_ = done.error().message;
-    return done;
-  }
+  static Result<void> commit(Transaction& tx) { return tx.commit(); }
 
   Result<void> check_head(const AppendTurns& a, const SessionRecord& session, const std::string& head_hash) const {
     if (a.expected_head) {
@@ -355,7 +358,6 @@ class SqliteSessionStore final : public SessionStore {
   std::unique_ptr<Database> db_;
   SessionLimits limits_;
   std::function<void(const char*)> reach_;
-  std::string poisoned_;
 };
 
 }  // namespace

@@ -10,6 +10,14 @@ Result<void> StoreThread::ensure_open() {
   return {};
 }
 
+void StoreThread::notice_loss() {
+  if (loss_told_ || !store_ || !on_lost_) return;
+  auto reason = store_->lost();
+  if (!reason) return;
+  loss_told_ = true;
+  post_to_io_([this, reason = std::move(*reason)] { on_lost_(reason); });
+}
+
 void StoreThread::stop() {
   if (!thread_.joinable()) return;
   {

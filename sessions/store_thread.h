@@ -30,6 +30,8 @@ class StoreThread {
   StoreThread(const StoreThread&) = delete;
   StoreThread& operator=(const StoreThread&) = delete;
 
+  /// Called on the io thread, once, when the store can be trusted with nothing more. Before the first task.
+  void on_lost(std::function<void(const std::string& reason)> call) { on_lost_ = std::move(call); }
   /// Finishes what is queued and joins. Idempotent; nothing may be run afterwards.
   void stop();
 
@@ -40,6 +42,7 @@ class StoreThread {
       using Outcome = std::invoke_result_t<Work&, SessionStore&>;
       auto opened = ensure_open();
       Outcome result = opened ? work(*store_) : Outcome(Failure(std::move(opened).error()));
+      notice_loss();  // first: whoever reads the answer finds that it is known
       post_to_io_([then = std::move(then), result = std::move(result)]() mutable { then(std::move(result)); });
     });
   }
@@ -48,10 +51,13 @@ class StoreThread {
   void enqueue(UniqueFunction<void()> task);
   void loop();
   Result<void> ensure_open();
+  void notice_loss();
 
   OpenStore open_;
   std::unique_ptr<SessionStore> store_;  // store thread only
   PostToIo post_to_io_;
+  std::function<void(const std::string&)> on_lost_;
+  bool loss_told_ = false;  // store thread only
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<UniqueFunction<void()>> tasks_;  // guarded by mutex_; bounded by the calls in flight

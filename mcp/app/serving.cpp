@@ -25,6 +25,7 @@ namespace {
 
 /// How long an orderly end may take; clients kill after 2 s.
 constexpr unsigned kGraceMs = 1500;
+constexpr std::chrono::milliseconds kDrain{5000}, kDrainPoll{10};  // what runs may end before a lost store ends us
 
 /// stdio clients hide stderr, so the servers also keep a file. Without it they still run.
 Result<void> open_server_log(const Context& context) {
@@ -55,6 +56,11 @@ Result<std::unique_ptr<Serving>> Serving::create(Context& context) {
       return open_session_store(folder, store);
     };
     options.durable_sessions = true;
+    options.on_store_lost = [self = serving.get()](const std::string& reason) {
+      self->store_lost_ = reason;
+      const auto deadline = std::chrono::steady_clock::now() + kDrain;
+      self->server_->after(kDrainPoll, [self, deadline] { self->stop_when_quiet(deadline); });  // answers go out first
+    };
     if (auto blocks = KvBlockFiles::open(context.paths.data_dir + "/sessions/blocks")) {
       options.kv_blocks = std::move(*blocks);
     } else {
@@ -75,6 +81,11 @@ Serving::~Serving() {
   context_.interrupt->on_signal({});
 }
 
+void Serving::stop_when_quiet(std::chrono::steady_clock::time_point deadline) {
+  if (host_->pending_calls() == 0 || std::chrono::steady_clock::now() >= deadline) return server_->stop();
+  server_->after(kDrainPoll, [this, deadline] { stop_when_quiet(deadline); });
+}
+
 Result<void> Serving::run() {
   if (context_.options.enabled("preload")) {
     host_->preload(KVASIR_TRY(engine_key(context_.options)), [](Result<void> loaded) {
@@ -84,9 +95,12 @@ Result<void> Serving::run() {
   context_.interrupt->on_signal([this] { server_->stop(); });
   server_->run();
   const int signal = context_.interrupt->signal();
-  quit_after_ms(kGraceMs, signal == SIGINT ? kInterrupted : kDone);
+  quit_after_ms(kGraceMs, signal == SIGINT ? kInterrupted : store_lost_.empty() ? kDone : kTryAgain);
   host_->shutdown();
   if (signal == SIGINT) return Failure{Code::kCancelled, "interrupted"};
+  if (!store_lost_.empty()) {
+    return Failure{Code::kBusy, "the session store failed (" + store_lost_ + "); what was acknowledged is there: start again"};
+  }
   return {};
 }
 

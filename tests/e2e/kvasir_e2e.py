@@ -191,14 +191,14 @@ def deltas_of(progress):
 class Server:
     """`kvasir serve` on a free port."""
 
-    def __init__(self, *arguments, model=True):
+    def __init__(self, *arguments, model=True, data=None, env=None):
         self.folder = tempfile.TemporaryDirectory(prefix="kvasir-serve-")
         ready = os.path.join(self.folder.name, "ready")
-        command = [BIN, "serve", "--port", "0", "--ready-file", ready, "--data-dir", data_dir()]
+        command = [BIN, "serve", "--port", "0", "--ready-file", ready, "--data-dir", data or data_dir()]
         command += ["--model", model_path()] if model else []
         self.log = open(os.path.join(self.folder.name, "stderr"), "wb")
         self.process = subprocess.Popen([*command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log,
-                                        env=clean_environment())
+                                        env=clean_environment(**(env or {})))
         deadline = time.monotonic() + 20
         while not os.path.exists(ready):
             if self.process.poll() is not None or time.monotonic() > deadline:

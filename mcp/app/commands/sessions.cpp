@@ -22,19 +22,27 @@ using mcp::session_json;
 using mcp::transcript_json;
 using rpc::Json;
 
-constexpr const char* kPrincipal = "local";  // whoever may read the data folder
+const OptionSpec kPrincipal{"principal", OptionKind::kText, "NAME", "local",
+                           "whose sessions, as `kvasir sessions principals` names them (a token's start with token:)"};
 const OptionSpec kAt{"at", OptionKind::kText, "POINT", "", "turn number, or a checkpoint's id or name (default: now)"};
 const OptionSpec kTitle{"title", OptionKind::kText, "TEXT", "", "name of the new session"};
 
-Result<std::unique_ptr<SessionStore>> open_store(const Context& context) {
-  return open_session_store(context.paths.data_dir + "/sessions");
+/// Whoever may read the data folder may read everybody's sessions; one principal's at a time.
+struct Store {
+  std::unique_ptr<SessionStore> store;
+  std::string principal;
+  SessionStore* operator->() const { return store.get(); }
+};
+
+Result<Store> open_store(const Context& context) {
+  return Store{KVASIR_TRY(open_session_store(context.paths.data_dir + "/sessions")), context.options.text("principal")};
 }
 
-Result<std::vector<SessionRecord>> all_sessions(SessionStore& store) {
+Result<std::vector<SessionRecord>> all_sessions(const Store& store) {
   std::vector<SessionRecord> out;
   std::string cursor;
   do {
-    auto page = KVASIR_TRY(store.list(kPrincipal, SessionLimits{}.max_page_rows, cursor));
+    auto page = KVASIR_TRY(store->list(store.principal, SessionLimits{}.max_page_rows, cursor));
     for (auto& session : page.sessions) out.push_back(std::move(session));
     cursor = page.next_cursor.value_or("");
   } while (!cursor.empty());
@@ -42,8 +50,8 @@ Result<std::vector<SessionRecord>> all_sessions(SessionStore& store) {
 }
 
 /// The id as given, or the only one that begins so.
-Result<SessionRecord> find_session(SessionStore& store, const std::string& id) {
-  if (auto exact = store.get(kPrincipal, id)) return exact;
+Result<SessionRecord> find_session(const Store& store, const std::string& id) {
+  if (auto exact = store->get(store.principal, id)) return exact;
   std::vector<SessionRecord> matches;
   for (auto& session : KVASIR_TRY(all_sessions(store))) {
     if (session.id.starts_with(id)) matches.push_back(std::move(session));
@@ -53,11 +61,11 @@ Result<SessionRecord> find_session(SessionStore& store, const std::string& id) {
                                                   : "'" + id + "' begins several sessions' ids; give more of it"};
 }
 
-Result<TurnNode> find_node(SessionStore& store, const SessionRecord& session, const std::string& at) {
+Result<TurnNode> find_node(const Store& store, const SessionRecord& session, const std::string& at) {
   if (at.empty()) return session.head;
-  const auto turns = KVASIR_TRY(store.path(kPrincipal, session.head));
+  const auto turns = KVASIR_TRY(store->path(store.principal, session.head));
   if (const auto index = turn_at(turns, at)) return *index == 0 ? TurnNode{0} : turns[*index - 1].node;
-  for (const auto& checkpoint : KVASIR_TRY(store.checkpoints(kPrincipal, session.id))) {
+  for (const auto& checkpoint : KVASIR_TRY(store->checkpoints(store.principal, session.id))) {
     if (checkpoint.id == at || (!checkpoint.name.empty() && checkpoint.name == at)) return checkpoint.node;
   }
   return Failure{Code::kNotFound, "'" + at + "' is neither a turn (0 to " + std::to_string(turns.size()) +
@@ -71,9 +79,9 @@ void print(Context& context, const Json& json, const std::string& text) {
 Result<void> ls(Context& context) {
   const auto store = KVASIR_TRY(open_store(context));
   Json list = Json::array();
-  for (const auto& session : KVASIR_TRY(all_sessions(*store))) {
+  for (const auto& session : KVASIR_TRY(all_sessions(store))) {
     Json entry = session_json(session);
-    const auto turns = store->path(kPrincipal, session.head);
+    const auto turns = store->path(store.principal, session.head);
     if (turns) {
       entry["turns"] = turns->size();
       entry["tokens"] = context_tokens(*turns).size();
@@ -95,11 +103,23 @@ Result<void> ls(Context& context) {
   return {};
 }
 
+Result<void> principals(Context& context) {
+  const auto store = KVASIR_TRY(open_session_store(context.paths.data_dir + "/sessions"));
+  Json list = Json::array();
+  std::string text;
+  for (const auto& record : KVASIR_TRY(store->principals())) {
+    list.push_back({{"principal", record.principal}, {"sessions", record.sessions}});
+    text += (text.empty() ? "" : "\n") + record.principal + "  " + std::to_string(record.sessions) + " sessions";
+  }
+  print(context, Json{{"principals", std::move(list)}}, text);
+  return {};
+}
+
 Result<void> show(Context& context) {
   const auto store = KVASIR_TRY(open_store(context));
-  const auto session = KVASIR_TRY(find_session(*store, context.arguments.front()));
-  const auto turns = KVASIR_TRY(store->path(kPrincipal, session.head));
-  const auto checkpoints = KVASIR_TRY(store->checkpoints(kPrincipal, session.id));
+  const auto session = KVASIR_TRY(find_session(store, context.arguments.front()));
+  const auto turns = KVASIR_TRY(store->path(store.principal, session.head));
+  const auto checkpoints = KVASIR_TRY(store->checkpoints(store.principal, session.id));
   Json json = session_json(session);
   json["head"] = turns.empty() ? std::string() : turns.back().hash;
   json["transcript"] = transcript_json(turns);
@@ -121,7 +141,7 @@ Result<void> show(Context& context) {
 
 Result<void> tree(Context& context) {
   const auto store = KVASIR_TRY(open_store(context));
-  const auto sessions = KVASIR_TRY(all_sessions(*store));
+  const auto sessions = KVASIR_TRY(all_sessions(store));
   std::map<std::string, std::vector<const SessionRecord*>> children;
   std::map<std::string, bool> known;
   for (const auto& session : sessions) known[session.id] = true;
@@ -150,9 +170,9 @@ Result<void> tree(Context& context) {
 
 Result<void> fork(Context& context) {
   const auto store = KVASIR_TRY(open_store(context));
-  const auto session = KVASIR_TRY(find_session(*store, context.arguments.front()));
-  const TurnNode node = KVASIR_TRY(find_node(*store, session, context.options.text("at")));
-  const auto made = KVASIR_TRY(store->fork(kPrincipal, session.id, node, context.options.text("title")));
+  const auto session = KVASIR_TRY(find_session(store, context.arguments.front()));
+  const TurnNode node = KVASIR_TRY(find_node(store, session, context.options.text("at")));
+  const auto made = KVASIR_TRY(store->fork(store.principal, session.id, node, context.options.text("title")));
   print(context, session_json(made), made.id);
   return {};
 }
@@ -161,10 +181,10 @@ Result<void> rewind(Context& context) {
   const std::string to = context.options.text("at");
   if (to.empty()) return Failure{Code::kInvalidArgument, "--at POINT says how far back"};
   const auto store = KVASIR_TRY(open_store(context));
-  const auto session = KVASIR_TRY(find_session(*store, context.arguments.front()));
-  const TurnNode node = KVASIR_TRY(find_node(*store, session, to));
-  KVASIR_TRY(store->set_head(kPrincipal, session.id, node));
-  const size_t turns = KVASIR_TRY(store->path(kPrincipal, node)).size();
+  const auto session = KVASIR_TRY(find_session(store, context.arguments.front()));
+  const TurnNode node = KVASIR_TRY(find_node(store, session, to));
+  KVASIR_TRY(store->set_head(store.principal, session.id, node));
+  const size_t turns = KVASIR_TRY(store->path(store.principal, node)).size();
   print(context, Json{{"session_id", session.id}, {"turns", turns}},
         session.id + " has " + std::to_string(turns) + " turns now");
   return {};
@@ -172,8 +192,8 @@ Result<void> rewind(Context& context) {
 
 Result<void> export_session(Context& context) {
   const auto store = KVASIR_TRY(open_store(context));
-  const auto session = KVASIR_TRY(find_session(*store, context.arguments.front()));
-  const auto turns = KVASIR_TRY(store->path(kPrincipal, session.head));
+  const auto session = KVASIR_TRY(find_session(store, context.arguments.front()));
+  const auto turns = KVASIR_TRY(store->path(store.principal, session.head));
   context.console->line(rpc::dump(session_to_json(session, turns)));
   return {};
 }
@@ -182,17 +202,17 @@ Result<void> import_session(Context& context) {
   const std::string text = KVASIR_TRY(read_stdin());
   auto imported = KVASIR_TRY(session_from_json(Json::parse(text, nullptr, false)));
   const auto store = KVASIR_TRY(open_store(context));
-  imported.session.principal = kPrincipal;
+  imported.session.principal = store.principal;
   const auto made = KVASIR_TRY(store->create(imported.session));
   if (!imported.turns.empty()) {
     AppendTurns append;
-    append.principal = kPrincipal;
+    append.principal = store.principal;
     append.session_id = made.id;
     append.turns = std::move(imported.turns);
     append.model = imported.session.model;
     append.fingerprint = imported.session.fingerprint;
     if (auto stored = store->append(append); !stored) {
-      (void)store->remove(kPrincipal, made.id).has_value();  // half a session is none
+      (void)store->remove(store.principal, made.id).has_value();  // half a session is none
       return Failure(stored.error());
     }
   }
@@ -223,7 +243,9 @@ Result<void> gc(Context& context) {
   for (const auto& owner : blocks->owners()) {
     if (!KVASIR_TRY(store->exists(owner))) blocks->forget(owner);
   }
-  print(context, Json{{"expired_sessions", gone}}, std::to_string(gone) + " expired sessions deleted");
+  const uint64_t tails = blocks->drop_stale_tails();
+  print(context, Json{{"expired_sessions", gone}, {"stale_bytes", tails}},
+        std::to_string(gone) + " expired sessions deleted, " + std::to_string(tails) + " bytes of replaced pages");
   return {};
 }
 
@@ -232,8 +254,8 @@ Result<void> rm(Context& context) {
   const auto blocks = KVASIR_TRY(open_blocks(context));
   uint64_t bytes = 0;
   for (const auto& id : context.arguments) {
-    const auto session = KVASIR_TRY(find_session(*store, id));
-    bytes += KVASIR_TRY(store->remove(kPrincipal, session.id)) + blocks->forget(session.id);
+    const auto session = KVASIR_TRY(find_session(store, id));
+    bytes += KVASIR_TRY(store->remove(store.principal, session.id)) + blocks->forget(session.id);
   }
   print(context, Json{{"deleted_bytes", bytes}}, std::to_string(bytes) + " bytes deleted");
   return {};
@@ -249,23 +271,24 @@ Command command(std::string_view name, std::string_view summary, std::vector<con
 
 std::vector<Command> sessions_commands() {
   return {
-      command("sessions ls", "the stored conversations", {}, "", false, "  kvasir sessions ls", ls),
-      command("sessions show", "one conversation, turn by turn", {}, "SESSION", false, "  kvasir sessions show s_abc",
+      command("sessions ls", "the stored conversations", {&kPrincipal}, "", false, "  kvasir sessions ls", ls),
+      command("sessions principals", "whoever has sessions here", {}, "", false, "  kvasir sessions principals", principals),
+      command("sessions show", "one conversation, turn by turn", {&kPrincipal}, "SESSION", false, "  kvasir sessions show s_abc",
               show),
-      command("sessions tree", "which session was forked from which", {}, "", false, "  kvasir sessions tree", tree),
-      command("sessions fork", "branches a conversation", {&kAt, &kTitle}, "SESSION", false,
+      command("sessions tree", "which session was forked from which", {&kPrincipal}, "", false, "  kvasir sessions tree", tree),
+      command("sessions fork", "branches a conversation", {&kAt, &kTitle, &kPrincipal}, "SESSION", false,
               "  kvasir sessions fork s_abc --at 4", fork),
-      command("sessions rewind", "takes back turns", {&kAt}, "SESSION", false, "  kvasir sessions rewind s_abc --at 2",
+      command("sessions rewind", "takes back turns", {&kAt, &kPrincipal}, "SESSION", false, "  kvasir sessions rewind s_abc --at 2",
               rewind),
-      command("sessions export", "writes a session as JSON to stdout", {}, "SESSION", false,
+      command("sessions export", "writes a session as JSON to stdout", {&kPrincipal}, "SESSION", false,
               "  kvasir sessions export s_abc > talk.json", export_session),
-      command("sessions import", "makes a session of exported JSON from stdin", {}, "", false,
+      command("sessions import", "makes a session of exported JSON from stdin", {&kPrincipal}, "", false,
               "  kvasir sessions import < talk.json", import_session),
       command("sessions verify", "checks the store and every session's chain of hashes", {}, "", false,
               "  kvasir sessions verify", verify),
       command("sessions gc", "deletes what has expired and what nothing names any more", {}, "", false,
               "  kvasir sessions gc", gc),
-      command("sessions rm", "deletes sessions, from the disk too", {}, "SESSION", true, "  kvasir sessions rm s_abc",
+      command("sessions rm", "deletes sessions, from the disk too", {&kPrincipal}, "SESSION", true, "  kvasir sessions rm s_abc",
               rm),
   };
 }
