@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "sessions/compression/scripted_chat.h"
+#include "sessions/compression/summary.h"
 #include "sessions/turn_builder.h"
 
 namespace kvasir {
@@ -14,22 +16,16 @@ constexpr uint32_t kRecent = 192, kRecentFocused = 32, kPinned = kAttentionSinks
 constexpr uint32_t kNeedles = 4;
 constexpr uint32_t kAnswerTokens = 12;
 
-struct Numbers {
-  uint64_t state;
-  uint64_t next() {
-    state += 0x9E3779B97F4A7C15U;
-    uint64_t x = state;
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U;
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
-    return x ^ (x >> 31);
-  }
-  uint64_t below(uint64_t limit) { return next() % limit; }
-};
-
 /// A context, and what follows it or asks about it.
 struct Task {
   std::vector<TokenId> context;
   std::vector<TokenId> behind;
+};
+/// Another conversation in the place of a context.
+struct Alternative {
+  Contender who;
+  double ratio;  ///< shorter by this share
+  Task task;
 };
 
 class Bench {
@@ -82,7 +78,7 @@ class Bench {
     const KeepRule rule = who == Contender::kWindow ? KeepRule::kWindow : who == Contender::kRandom ? KeepRule::kRandom : KeepRule::kAttention;
     const uint32_t recent = who == Contender::kFocused ? kRecentFocused : who == Contender::kRandom ? 0 : kRecent;
     return RowChoice{.rule = rule, .source_tokens = source, .kept_tokens = kept, .pinned = kPinned,
-                     .recent = std::min(recent, kept / 2), .seed = seed};
+                     .recent = std::min(recent, kept / 2), .seed = seed, .in_place = true};
   }
 
   /// The context as a contender leaves it. kFocused: `question` asks.
@@ -171,27 +167,34 @@ class Bench {
   }
 
   /// One question to everybody; `part` is where it counts.
-  Result<void> examine(const Task& task, const std::string& truth, size_t part, RecallTable& table) {
+  Result<void> examine(const Task& task, const std::string& truth, size_t part, RecallTable& table,
+                       std::vector<Alternative> alternatives = {}) {
     ++table.asked;
     const auto full = KVASIR_TRY(answer({.stages = {}, .tokens = task.context}, task.behind));
     if (full.find(truth) == std::string::npos) return {};
     ++table.right_full;
     const auto size = static_cast<uint32_t>(task.context.size());
     const std::vector<Cell> all = cells(true);
-    table.rows.resize(all.size());
+    table.rows.resize(all.size() + alternatives.size());
+    const auto count = [&](RecallRow& row, Contender who, double ratio, const std::string& text) {
+      const bool right = text.find(truth) != std::string::npos;
+      row.who = who;
+      row.ratio += (ratio - row.ratio) / static_cast<double>(++row.asked);  // alternatives differ in length: the mean
+      row.by_part.resize(table.parts.size());
+      ++row.by_part[part].first;
+      row.right += right ? 1 : 0;
+      row.by_part[part].second += right ? 1 : 0;
+    };
+    for (size_t i = 0; i < alternatives.size(); ++i) {
+      auto& [who, ratio, other] = alternatives[i];
+      count(table.rows[all.size() + i], who, ratio, KVASIR_TRY(answer({.stages = {}, .tokens = other.context}, other.behind)));
+    }
     for (size_t i = 0; i < all.size(); ++i) {
       const auto choice = this->choice(all[i].who, all[i].ratio, size, options_.seed + table.asked);
       if (!choice) continue;
       auto shorter = KVASIR_TRY(shorten(all[i].who, *choice, task.context, task.behind));
-      const bool right = KVASIR_TRY(answer(std::move(shorter), task.behind)).find(truth) != std::string::npos;
-      RecallRow& row = table.rows[i];
-      row.who = all[i].who;
-      row.ratio = all[i].who == Contender::kQuantized ? 0 : removed(*choice, size);
-      row.by_part.resize(table.parts.size());
-      ++row.asked;
-      ++row.by_part[part].first;
-      row.right += right ? 1 : 0;
-      row.by_part[part].second += right ? 1 : 0;
+      count(table.rows[i], all[i].who, all[i].who == Contender::kQuantized ? 0 : removed(*choice, size),
+            KVASIR_TRY(answer(std::move(shorter), task.behind)));
     }
     return {};
   }
@@ -221,29 +224,12 @@ class Bench {
         facts.emplace_back(name, number);
       }
       for (size_t i = 0; i < facts.size(); ++i) {
-        task.behind = KVASIR_TRY(tokenise("\nThe secret number of " + facts[i].first + " is"));
+        task.behind = KVASIR_TRY(tokenise("\nQuestion: What is the secret number of " + facts[i].first +
+                                           "?\nAnswer: The secret number of " + facts[i].first + " is"));
         KVASIR_TRY(examine(task, facts[i].second, i, table));
       }
     }
     return table;
-  }
-
-  struct Fact {
-    std::string said, asked, truth;
-    size_t category;
-  };
-  std::vector<Fact> facts(Numbers& numbers) const {
-    static constexpr std::array kColours = {"green", "blue", "red", "yellow", "white", "black", "orange", "purple"};
-    static constexpr std::array kCities = {"Bergen", "Lisbon", "Kyoto", "Quito", "Tunis", "Hobart", "Riga", "Porto"};
-    const auto number = [&] { return std::to_string(1000 + numbers.below(9000)); };
-    const std::string code = number(), port = number(), file = "/srv/log/run" + number() + ".txt", key = "K" + number();
-    const std::string colour = kColours[numbers.below(kColours.size())], city = kCities[numbers.below(kCities.size())];
-    return {{"The code of my locker is " + code + ".", "What is the code of my locker?", code, 0},
-            {"The server listens on port " + port + ".", "On which port does the server listen?", port, 0},
-            {"The log is written to " + file + ".", "To which file is the log written?", file, 1},
-            {"The ticket has the name " + key + ".", "Which name does the ticket have?", key, 1},
-            {"My favourite colour is " + colour + ".", "What is my favourite colour?", colour, 2},
-            {"We decided to meet in " + city + ".", "Where did we decide to meet?", city, 3}};
   }
 
   /// The ids of a conversation as the chat template writes it, the question behind them, and where it begins.
@@ -266,29 +252,53 @@ class Bench {
     return task;
   }
 
+  /// The ids of a chat with the question behind it and the beginning of its answer, which names what is asked for.
+  Result<Task> fact_task(const std::vector<ChatMessage>& messages, const std::string& question, const ChatFact& fact) {
+    Task task = KVASIR_TRY(chat_task(messages, question));
+    const auto lead = KVASIR_TRY(tokenise(fact.lead));
+    task.behind.insert(task.behind.end(), lead.begin(), lead.end());
+    return task;
+  }
+
+  /// Strategy `hierarchical` with the model's summaries, and what each of its parts adds.
+  Result<std::vector<Alternative>> summaries(const ScriptedChat& chat, const ChatFact& fact, const std::string& summary,
+                                             const SummaryPlan& plan, size_t size) {
+    std::vector<Alternative> out;
+    for (const Contender who : {Contender::kSummary, Contender::kIndexed, Contender::kSearched}) {
+      const std::string text = who == Contender::kSummary ? summary.substr(0, summary.find(kIndexBegins)) : summary;
+      std::vector<ChatMessage> messages = summarised(plan, text);
+      messages.push_back(chat.messages.back());
+      std::string question = fact.asked;
+      if (who == Contender::kSearched) {
+        for (const FoundTurn& found : search_turns(chat.turns, fact.words, 1)) {
+          question = "Earlier we said: \"" + found.excerpt + "\"\n" + question;
+        }
+      }
+      Alternative other{.who = who, .ratio = 0, .task = KVASIR_TRY(fact_task(messages, question, fact))};
+      other.ratio = 1.0 - static_cast<double>(other.task.context.size()) / static_cast<double>(size);
+      out.push_back(std::move(other));
+    }
+    return out;
+  }
+
   Result<RecallTable> chats() {
     RecallTable table;
     table.parts = {"numbers", "artifacts", "preferences", "decisions"};
-    Numbers numbers{options_.seed + 77};
-    for (uint32_t chat = 0; chat < options_.chats; ++chat) {
-      say("recall: chat " + std::to_string(chat + 1) + " of " + std::to_string(options_.chats));
-      const std::vector<Fact> all = facts(numbers);
-      std::vector<ChatMessage> messages;
-      for (uint32_t turn = 0; turn < 16; ++turn) {  // facts in the first twelve, talk between and behind them
-        const bool fact = turn % 2 == 0 && turn / 2 < all.size();
-        const auto a = numbers.below(90) + 10, b = numbers.below(90) + 10;
-        messages.push_back({"user", fact ? all[turn / 2].said
-                                         : "Tell me something about the number " + std::to_string(a * b) + ".", {}});
-        messages.push_back({"assistant", fact ? std::string("I will remember that.")
-                                              : "The number " + std::to_string(a * b) + " is the product of " +
-                                                    std::to_string(a) + " and " + std::to_string(b) +
-                                                    ". It lies between " + std::to_string(a * b - 1) + " and " +
-                                                    std::to_string(a * b + 1) + ", and its double is " +
-                                                    std::to_string(2 * a * b) + ".", {}});
+    for (uint32_t number = 0; number < options_.chats; ++number) {
+      say("recall: chat " + std::to_string(number + 1) + " of " + std::to_string(options_.chats));
+      const ScriptedChat chat = scripted_chat(options_.seed * 1000 + number);
+      const auto whole = KVASIR_TRY(chat_task(chat.messages, "?"));
+      const uint64_t target = whole.context.size() / 2;
+      const auto plan = KVASIR_TRY(plan_summary(chat.turns, target, whole.context.size()));
+      std::vector<std::string> texts;
+      for (const auto& part : plan.old) {
+        texts.push_back(KVASIR_TRY(ask<GenerateResult>(summary_request(part, plan.summary_tokens))).text);
       }
-      for (const Fact& fact : all) {
-        const Task task = KVASIR_TRY(chat_task(messages, fact.asked));
-        KVASIR_TRY(examine(task, fact.truth, fact.category, table));
+      const std::string summary = summary_text(plan, texts);
+      for (const ChatFact& fact : chat.facts) {
+        const Task task = KVASIR_TRY(fact_task(chat.messages, fact.asked, fact));
+        auto shorter = KVASIR_TRY(summaries(chat, fact, summary, plan, task.context.size()));
+        KVASIR_TRY(examine(task, fact.truth, fact.category, table, std::move(shorter)));
       }
     }
     return table;
@@ -311,6 +321,9 @@ std::string_view name_of(Contender who) {
     case Contender::kRandom: return "random rows";
     case Contender::kAttention: return "attention_based";
     case Contender::kFocused: return "attention_based, focus";
+    case Contender::kSummary: return "summaries alone";
+    case Contender::kIndexed: return "hierarchical";
+    case Contender::kSearched: return "hierarchical, with search";
   }
   return "";
 }

@@ -12,8 +12,10 @@
 
 namespace kvasir {
 
-/// What is measured. The first two are no compressions: everything, and nothing.
-enum class Contender : uint8_t { kFull, kNone, kQuantized, kWindow, kRandom, kAttention, kFocused };
+/// What is measured. The first two are no compressions: everything, and nothing. The last three are strategy
+/// `hierarchical`: the model's summaries, with the index of exact things, and with what a search in the originals finds.
+enum class Contender : uint8_t { kFull, kNone, kQuantized, kWindow, kRandom, kAttention, kFocused,
+                                kSummary, kIndexed, kSearched };
 std::string_view name_of(Contender who);
 
 struct QualityOptions {
@@ -21,7 +23,7 @@ struct QualityOptions {
   uint32_t prefix_tokens = 1024, next_tokens = 256;
   uint32_t spans = 30;           ///< of the likelihood table
   uint32_t documents = 12;       ///< of the needle table, four needles each
-  uint32_t chats = 6;            ///< of the recall table, eight facts each
+  uint32_t chats = 6;            ///< of the recall table, six facts each
   std::vector<double> ratios = {0.25, 0.5, 0.75, 0.9};
   uint64_t seed = 1;
 };

@@ -125,7 +125,7 @@ std::string summary_text(const SummaryPlan& plan, std::span<const std::string> s
       }
     }
   }
-  return index.empty() ? out : out + "\nExact things that were mentioned: " + index;
+  return index.empty() ? out : out + std::string(kIndexBegins) + index;
 }
 
 std::vector<ChatMessage> summarised(const SummaryPlan& plan, const std::string& summary) {

@@ -5,6 +5,7 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/engine/messages.h"
@@ -25,6 +26,7 @@ struct SummaryPlan {
 Result<SummaryPlan> plan_summary(std::span<const Turn> path, uint64_t target_tokens, uint64_t part_tokens);
 /// Asks for the summary of a part: greedy, so that it can be made again.
 Generate summary_request(const std::vector<ChatMessage>& part, uint32_t most_tokens);
+inline constexpr std::string_view kIndexBegins = "\nExact things that were mentioned: ";
 /// What stands in the place of the old turns: the summaries, and what they do not name of the exact things (at most a
 /// tenth of what was removed).
 std::string summary_text(const SummaryPlan& plan, std::span<const std::string> summaries);
