@@ -111,7 +111,7 @@ class Bench:
         first = self.kvasir.bench(self.tiny)
         self.backend, self.peaks = first["backend"], first["peaks"]
         self.files = model_files(args)
-        self.quantization = {path: self.kvasir.bench(programs.Work(path, args.threads))["quantization"] for path in [args.model, *self.files]}
+        self.quantization = {path: self.kvasir.bench(programs.Work(path, args.threads))["quantization"].split()[0] for path in [args.model, *self.files]}
         by_type = [path for path in self.files if self.quantization[path].startswith("Q4_K")]
         self.main = (by_type or self.files or [args.model])[0]
         self.tasks, self.singles = self.plan(), {}
