@@ -28,6 +28,7 @@ void CpuStream::begin(const StepLayout& layout, KvPool* pool) noexcept {
   pending_reads_.clear();
   pending_writes_.clear();
   rope_tables_.clear();
+  deferred_ = {};
   slots_of_group_.clear();
   scratch_needed_ = 0;
   error_.reset();
@@ -67,6 +68,7 @@ void CpuStream::unsupported(const char* op) noexcept {
 }
 
 void CpuStream::append(RunFunction run, const void* args, std::span<const Span> reads, std::span<const Span> writes) noexcept {
+  flush_rope_store();
   if (error_) return;
   const bool depends = any_overlap(reads, pending_writes_) || any_overlap(writes, pending_writes_) ||
                        any_overlap(writes, pending_reads_);
@@ -99,6 +101,7 @@ Shares* CpuStream::make_shares(uint64_t items, uint64_t chunk) noexcept {
 }
 
 Result<void> CpuStream::finish() noexcept {
+  flush_rope_store();
   for (AlignedBuffer& buffer : scratch_) {
     if (error_ || buffer.bytes() >= scratch_needed_) continue;
     auto bigger = AlignedBuffer::create(scratch_needed_);

@@ -55,6 +55,15 @@ struct MergeGroup {
 struct AttentionItem {
   AttentionArgs args;   // scratch is the thread's
   MergeGroup* group = nullptr;  // null: the item is whole
+  uint32_t row = 0, kv_head = 0;
+};
+
+struct RopeStoreArgs;
+/// A rope_store that no op has been recorded behind: if attention follows, its items do it.
+struct DeferredRopeStore {
+  const RopeStoreArgs* args = nullptr;
+  uint32_t kv_layer = 0;
+  Span table, kv;
 };
 
 /// How the rows that enter a linear op are made.
@@ -162,7 +171,9 @@ class CpuStream final : public Stream {
                          const RopeSpec& spec) noexcept;
   const uint32_t* page_slots(uint32_t group) noexcept;
   bool pages_there(const SequenceRows& sequence, uint32_t group, uint32_t window) noexcept;
-  void add_attention_tile(AttentionArgs args, bool split_up) noexcept;
+  bool each_has_one_row() const noexcept;
+  void flush_rope_store() noexcept;
+  void add_attention_tile(AttentionArgs args, uint32_t row, uint32_t kv_head, bool split_up) noexcept;
   void record_mass(Mat q, const AttentionSpec& spec, AttentionMass& mass) noexcept;
   Span kv_span(uint32_t kv_layer) const noexcept;
   bool kv_usable(uint32_t kv_layer) noexcept;
@@ -184,6 +195,7 @@ class CpuStream final : public Stream {
   std::vector<Op> ops_;
   std::vector<Span> pending_reads_, pending_writes_;  // since the last barrier
   std::vector<Span> reads_, writes_;                   // of the op being recorded, where it has many
+  DeferredRopeStore deferred_;
   std::vector<RopeTable> rope_tables_;
   std::vector<const uint32_t*> slots_of_group_;  // per group, where each row is stored
   std::vector<AttentionItem> attention_items_;

@@ -3,6 +3,8 @@
 // threads may choose it.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <utility>
 
 #include "backends/cpu/cpu_stream.h"
 #include "backends/cpu/format.h"
@@ -40,6 +42,8 @@ struct FillRopeArgs {
   }
 };
 
+}  // namespace
+
 /// Rotates heads of q and k, then stores k and v: any of the three may be absent. Items are rows x heads.
 struct RopeStoreArgs {
   Mat q, k, v;
@@ -53,11 +57,13 @@ struct RopeStoreArgs {
   uint64_t page_stride;
 
   void rotate(const OpContext& context, Mat x, uint64_t row, uint32_t head, uint32_t heads) const {
-    if (kind == RopeKind::kNone || dims == 0) return;
     const uint32_t head_dim = x.cols / heads;
+    rotate(context, row_of(x, row) + uint64_t{head} * head_dim, row);
+  }
+  void rotate(const OpContext& context, float* head, uint64_t row) const {
+    if (kind == RopeKind::kNone || dims == 0) return;
     const float* cos = table + row * 2 * dims;
-    const RopeArgs args{.x = row_of(x, row) + uint64_t{head} * head_dim + offset, .dims = dims,
-                        .interleaved = kind == RopeKind::kInterleaved, .cos = cos, .sin = cos + dims};
+    const RopeArgs args{.x = head + offset, .dims = dims, .interleaved = kind == RopeKind::kInterleaved, .cos = cos, .sin = cos + dims};
     context.kernels.rope(args);
   }
   static void run(const RopeStoreArgs& a, const OpContext& context) {
@@ -65,30 +71,43 @@ struct RopeStoreArgs {
     const uint64_t heads = a.q_heads + a.k_heads;
     for (uint64_t i = context.worker.begin(rows * heads); i < context.worker.end(rows * heads); ++i) {
       const uint64_t row = i / heads;
-      auto head = static_cast<uint32_t>(i % heads);
-      if (head < a.q_heads) {
-        a.rotate(context, a.q, row, head, a.q_heads);
-        continue;
-      }
-      head -= a.q_heads;
-      a.rotate(context, a.k, row, head, a.k_heads);
-      if (a.page_slots == nullptr) continue;
-      const uint32_t slot = a.page_slots[row];
-      const StoreKvArgs store{.layout = a.layout,
-                              .head = a.first_head + slot / kPageRows * a.page_stride + head * a.layout.head_bytes,
-                              .slot = slot % kPageRows,
-                              .k = row_of(a.k, row) + uint64_t{head} * a.layout.k_dim,
-                              .v = a.v.data == nullptr || a.layout.v_dim == 0 ? nullptr : row_of(a.v, row) + uint64_t{head} * a.layout.v_dim};
-      context.kernels.store_kv(store);
+      const auto head = static_cast<uint32_t>(i % heads);
+      if (head < a.q_heads) a.rotate(context, a.q, row, head, a.q_heads);
+      else a.store(context, row, head - a.q_heads);
     }
   }
+  /// Rotates and stores one KV head of one row.
+  void store(const OpContext& context, uint64_t row, uint32_t head) const {
+    rotate(context, k, row, head, k_heads);
+    if (page_slots == nullptr) return;
+    const uint32_t slot = page_slots[row];
+    const StoreKvArgs args{.layout = layout,
+                           .head = first_head + slot / kPageRows * page_stride + head * layout.head_bytes,
+                           .slot = slot % kPageRows,
+                           .k = row_of(k, row) + uint64_t{head} * layout.k_dim,
+                           .v = v.data == nullptr || layout.v_dim == 0 ? nullptr : row_of(v, row) + uint64_t{head} * layout.v_dim};
+    context.kernels.store_kv(args);
+  }
 };
+
+namespace {
 
 struct AttentionOp {
   AttentionItem* items;
   uint32_t count;
   Shares* shares;
   uint32_t share_count;
+  const RopeStoreArgs* before;  ///< what the items do for themselves first, or null
+  uint64_t queries_at;          ///< in the scratch: room for their rotated queries
+
+  /// One row's heads: the newest slot is stored by whoever reads it, queries are rotated in a copy.
+  void prepare(const AttentionItem& item, AttentionArgs& args, const OpContext& context) const {
+    if (args.first_slot / kPageRows / kSplitPages + 1 == args.split_end) before->store(context, item.row, item.kv_head);
+    auto* queries = reinterpret_cast<float*>(context.scratch + queries_at);
+    std::memcpy(queries, args.q, uint64_t{args.heads} * args.layout.k_dim * sizeof(float));
+    for (uint32_t h = 0; h < args.heads; ++h) before->rotate(context, queries + uint64_t{h} * args.layout.k_dim, item.row);
+    args.q = queries;
+  }
   static void run(const AttentionOp& a, const OpContext& context) {
     for (;;) {
       const auto [begin, end] = Shares::take(a.shares, a.share_count, context.worker.index);
@@ -96,6 +115,7 @@ struct AttentionOp {
       for (uint64_t i = begin; i < end; ++i) {
         AttentionArgs args = a.items[i].args;
         args.scratch = context.scratch;
+        if (a.before != nullptr) a.prepare(a.items[i], args, context);
         context.kernels.attention(args);
         MergeGroup* group = a.items[i].group;
         if (group == nullptr || group->left.fetch_sub(1, std::memory_order_acq_rel) != 1) continue;
@@ -196,7 +216,23 @@ void CpuStream::record_rope_store(Mat q, uint32_t q_heads, Mat k, uint32_t k_hea
     if (args.page_slots == nullptr) return;
     kv = kv_span(*kv_layer);
   }
+  if (kv_layer && each_has_one_row()) {  // attention() may take it over
+    flush_rope_store();
+    deferred_ = {keep(args), *kv_layer, table_span, kv};
+    return;
+  }
   record(args, {span_of(q), span_of(k), span_of(v), table_span}, {span_of(q), span_of(k), kv});
+}
+
+bool CpuStream::each_has_one_row() const noexcept {
+  return std::ranges::all_of(layout_->sequences, [](const SequenceRows& s) { return s.n_rows == 1; });
+}
+
+void CpuStream::flush_rope_store() noexcept {
+  const DeferredRopeStore op = std::exchange(deferred_, {});
+  if (op.args == nullptr) return;
+  append([](const void* a, const OpContext& c) { RopeStoreArgs::run(*static_cast<const RopeStoreArgs*>(a), c); }, op.args,
+         {span_of(op.args->q), span_of(op.args->k), span_of(op.args->v), op.table}, {span_of(op.args->q), span_of(op.args->k), op.kv});
 }
 
 /// Where each row of the step is stored: page * 64 + row in page. Made once per group and step.
@@ -232,13 +268,13 @@ bool CpuStream::pages_there(const SequenceRows& sequence, uint32_t group, uint32
 }
 
 /// One item, or one per split of 512 slots with a merge by whoever is last.
-void CpuStream::add_attention_tile(AttentionArgs args, bool split_up) noexcept {
+void CpuStream::add_attention_tile(AttentionArgs args, uint32_t row, uint32_t kv_head, bool split_up) noexcept {
   const uint32_t low = args.window != 0 && args.first_slot + 1 > args.window ? args.first_slot + 1 - args.window : 0;
   args.split_begin = low / kPageRows / kSplitPages;
   args.split_end = (args.first_slot + args.rows - 1) / kPageRows / kSplitPages + 1;
   const uint32_t splits = args.split_end - args.split_begin;
   if (!split_up || splits == 1) {
-    attention_items_.push_back({args, nullptr});
+    attention_items_.push_back({args, nullptr, row, kv_head});
     return;
   }
   auto* group = take<MergeGroup>(1);
@@ -255,7 +291,7 @@ void CpuStream::add_attention_tile(AttentionArgs args, bool split_up) noexcept {
     args.split_begin = first + i;
     args.split_end = first + i + 1;
     args.partial = group->partials + i * group->partial_floats;
-    attention_items_.push_back({args, group});
+    attention_items_.push_back({args, group, row, kv_head});
   }
 }
 
@@ -306,17 +342,25 @@ void CpuStream::attention(Mat y, Mat q, const AttentionSpec& spec) noexcept {
           args.pool = pool_->head(spec.kv_layer, kv_head);
           args.pages = pages.data();
           args.sinks = spec.sinks == nullptr ? nullptr : values_or_null(spec.sinks) + head;
-          add_attention_tile(args, split_up);
+          add_attention_tile(args, s.first_row + r, kv_head, split_up);
         }
       }
     }
   }
-  need_scratch(attention_scratch_bytes(tile_heads * tile_rows, layer.k_dim, v_dim));
+  // In decode the step between projection and attention is short: its own barrier would cost more than it does.
+  const DeferredRopeStore before = tile_heads == group_heads && layout_->masses.empty() && deferred_.args != nullptr &&
+                                           deferred_.kv_layer == spec.kv_layer && (deferred_.args->q_heads == 0 || deferred_.args->q.data == q.data)
+                                       ? std::exchange(deferred_, {})
+                                       : DeferredRopeStore{};
+  const uint64_t queries_at = (attention_scratch_bytes(tile_heads * tile_rows, layer.k_dim, v_dim) + 63) / 64 * 64;
+  need_scratch(queries_at + uint64_t{tile_heads} * layer.k_dim * sizeof(float));
   auto* items = take<AttentionItem>(attention_items_.size());
   if (items == nullptr) return;
   for (size_t i = 0; i < attention_items_.size(); ++i) new (&items[i]) AttentionItem(attention_items_[i]);
   const auto count = static_cast<uint32_t>(attention_items_.size());
-  record(AttentionOp{items, count, make_shares(count, 1), team_.size()}, {span_of(q), kv_span(spec.kv_layer)}, {span_of(y)});
+  const AttentionOp op{items, count, make_shares(count, 1), team_.size(), before.args, queries_at};
+  if (before.args == nullptr) record(op, {span_of(q), kv_span(spec.kv_layer)}, {span_of(y)});
+  else record(op, {span_of(q), span_of(before.args->v), before.table}, {span_of(y), span_of(before.args->k), before.kv});
   for (AttentionMass* mass : layout_->masses) record_mass(q, spec, *mass);
 }
 

@@ -92,8 +92,8 @@ TEST_CASE("a decoded token allocates nothing in model and backend, and meets at 
   // Dense: q k v, rope and store, attention, output, gate and up, down. Behind the layers: the wanted rows, the head,
   // the download. What is above the goal of 5 and 3 is in backends/cpu/measured.md.
   constexpr uint32_t kOutside = 3;
-  for (const Case& c : {Case{"llama/model-bf16.gguf", 6}, Case{"qwen3/model-bf16.gguf", 7}, Case{"gemma3/model-bf16.gguf", 11}, Case{"gpt2/model-f32.gguf", 8},
-                        Case{"phi2/model-f16.gguf", 7}, Case{"falcon7b/model-bf16.gguf", 7}, Case{"cohere/model-bf16.gguf", 6}, Case{"gpt_neox/model-bf16.gguf", 7}}) {
+  for (const Case& c : {Case{"llama/model-bf16.gguf", 5}, Case{"qwen3/model-bf16.gguf", 6}, Case{"gemma3/model-bf16.gguf", 10}, Case{"gpt2/model-f32.gguf", 7},
+                        Case{"phi2/model-f16.gguf", 6}, Case{"falcon7b/model-bf16.gguf", 6}, Case{"cohere/model-bf16.gguf", 5}, Case{"gpt_neox/model-bf16.gguf", 6}}) {
     const Cost cost = decode(root / c.file);
     CAPTURE(c.file, cost.layers, cost.barriers, cost.allocations);
     CHECK(cost.allocations == 0);
