@@ -125,6 +125,7 @@ struct AttentionArgs {
   uint32_t rows = 0, heads = 0, first_slot = 0;
   uint32_t v_dim = 0;        ///< of the output
   bool values_in_keys = false;
+  bool exact = false;        ///< queries are not rounded
   KvHeadLayout layout;
   const uint8_t* pool = nullptr;  ///< this head in page 0
   uint64_t page_stride = 0;

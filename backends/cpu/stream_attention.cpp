@@ -310,6 +310,7 @@ void CpuStream::attention(Mat y, Mat q, const AttentionSpec& spec) noexcept {
   base.y_stride = y.stride;
   base.v_dim = v_dim;
   base.values_in_keys = layer.v_dim == 0;
+  base.exact = exact_;
   base.layout = pool_->layout(spec.kv_layer);
   base.page_stride = pool_->page_stride(spec.kv_layer);
   base.scale = spec.scale;

@@ -89,12 +89,16 @@ TEST_CASE("attention equals the reference over several sequences, prefill then d
     const auto want_prefill = step(reference, c, prefill, reference_sinks);
     const auto want_decode = step(reference, c, decode, reference_sinks);
     for (const std::string& variant : usable_variants()) {
-      Lab cpu(open_cpu(variant, 3));
-      cpu.make_pool(pool_spec(c, 3, 256));
-      const Weight* sinks = make_sinks(cpu, c);
-      CAPTURE(c.name, variant);
-      CHECK(relative_error(step(cpu, c, prefill, sinks), want_prefill) < 3e-6);
-      CHECK(relative_error(step(cpu, c, decode, sinks), want_decode) < 3e-6);
+      for (const Activations activations : {Activations::kAuto, Activations::kF32}) {
+        Lab cpu(open_cpu(variant, 3, activations));
+        cpu.make_pool(pool_spec(c, 3, 256));
+        const Weight* sinks = make_sinks(cpu, c);
+        CAPTURE(c.name, variant, static_cast<int>(activations));
+        // 8-bit keys meet 8-bit queries, which are off by half a percent as in linear_test.cpp
+        const bool rounds = activations == Activations::kAuto && c.type == KvType::kQ8_0 && c.k_dim % 32 == 0 && c.v_dim != 0;
+        CHECK(relative_error(step(cpu, c, prefill, sinks), want_prefill) < (rounds ? 1.5e-2 : 3e-6));
+        CHECK(relative_error(step(cpu, c, decode, sinks), want_decode) < (rounds ? 1.5e-2 : 3e-6));
+      }
     }
   }
 }

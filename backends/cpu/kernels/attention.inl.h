@@ -1,12 +1,14 @@
 // Paged attention: one tile of query rows x heads that share a KV head, over a range of splits of 512 slots.
 //
-// Per query, in prefill and decode alike (decisions.md 9): scores s[j] = fma chain over d; per page of 64 slots the
+// Per query, in prefill and decode alike (decisions.md 9): scores s[j] = fma chain over d (8-bit keys: attention_q8.inl.h);
+// per page of 64 slots the
 // online softmax (Milakov & Gimelshein 2018, arXiv:1805.02867) and O[d] = fma chain over slots; per split its own
 // (max, sum, O) from scratch; splits merged in order. A page or split that is wholly masked for a query leaves its
 // bits alone (exp(0) == 1 exactly, exp(-inf) == 0 exactly), so it does not matter which others share the tile.
 #pragma once
 
 #include "backends/cpu/kernels/attention_aged.inl.h"
+#include "backends/cpu/kernels/attention_q8.inl.h"
 
 namespace kvasir::cpu::KVASIR_ISA {
 namespace {
@@ -90,8 +92,9 @@ struct TileState {
   float* sum;
   float* merged_max;
   float* merged_sum;
-  float* keys;    // [k_dim][64] f32
+  float* keys;    // [k_dim][64] f32, or 8-bit panels
   float* values;  // [64][v_stride] f32
+  Q8Queries q8;
 };
 
 KV_INLINE TileState carve(const AttentionArgs& args, uint32_t queries, uint32_t v_stride) {
@@ -112,6 +115,9 @@ KV_INLINE TileState carve(const AttentionArgs& args, uint32_t queries, uint32_t 
   s.merged_sum = take(queries);
   s.keys = take(uint64_t{args.layout.k_dim} * kPageRows);
   s.values = take(uint64_t{kPageRows} * v_stride);
+  s.q8.q = reinterpret_cast<int8_t*>(take(uint64_t{queries} * args.layout.k_dim / 4));
+  s.q8.aux = take(uint64_t{queries} * args.layout.k_dim / 16);
+  s.q8.count = queries;
   return s;
 }
 
@@ -250,6 +256,7 @@ KV_INLINE void attend_page(const AttentionArgs& args, TileState& s, uint32_t que
   const uint32_t k_dim = args.layout.k_dim;
   const bool few = queries <= 2 * kTileQueries;  // then widening pays less than reading f16 again
   const bool narrow_direct = args.layout.kind == KvKind::kF16 && few && !args.values_in_keys && !aged;
+  const bool narrow_keys = scores_by_bytes(args) && !aged;
   const float* keys = s.keys;
   const float* values = s.values;
   if (aged) {
@@ -259,7 +266,7 @@ KV_INLINE void attend_page(const AttentionArgs& args, TileState& s, uint32_t que
     keys = reinterpret_cast<const float*>(head);
     values = reinterpret_cast<const float*>(head + args.layout.v);
   } else if (!narrow_direct) {
-    widen_keys(args.layout, head, s.keys);
+    if (!narrow_keys) widen_keys(args.layout, head, s.keys);
     if (!args.values_in_keys) widen_values(args.layout, head, rows, s.values);
   }
   if (args.values_in_keys) {
@@ -269,6 +276,8 @@ KV_INLINE void attend_page(const AttentionArgs& args, TileState& s, uint32_t que
   if (narrow_direct) {
     multiply_all<uint16_t, false>(queries, s.scores, kPageRows, s.q, k_dim, reinterpret_cast<const uint16_t*>(head), kPageRows,
                                   k_dim, kPageRows);
+  } else if (narrow_keys) {
+    score_q8_page(args.layout, head, s.q8, reinterpret_cast<uint8_t*>(s.keys), s.scores);
   } else {
     multiply_all<float, false>(queries, s.scores, kPageRows, s.q, k_dim, keys, kPageRows, k_dim, kPageRows);
   }
@@ -292,6 +301,7 @@ void attention(const AttentionArgs& args) {
     const float* from = args.q + (i / args.heads) * args.q_stride + uint64_t{i % args.heads} * args.layout.k_dim;
     __builtin_memcpy(s.q + uint64_t{i} * args.layout.k_dim, from, args.layout.k_dim * sizeof(float));
   }
+  if (scores_by_bytes(args)) quantize_queries(s.q, args.layout.k_dim, s.q8);
   clear_floats(s.merged, uint64_t{queries} * v_stride, 0.0F);
   clear_floats(s.merged_sum, queries, 0.0F);
   clear_floats(s.merged_max, queries, kNoScore);
@@ -333,77 +343,6 @@ void attention_merge(const AttentionArgs& args, const float* partials, uint64_t 
       merge_split(max, sum, merged, from[0], from[1], from + 16, v_stride);
     }
     finish_query(args, i, max, sum, merged, v_stride);
-  }
-}
-
-/// Writes `n` values of one row, 8-bit with an f16 scale per 32, `stride` bytes apart; scales `scale_stride` apart.
-KV_INLINE void store_q8(int8_t* to, uint64_t stride, uint16_t* scales, uint64_t scale_stride, const float* x, uint32_t n) {
-  for (uint32_t b = 0; b < n; b += 32) {
-    float largest = 0.0F;
-    const uint32_t count = n - b < 32 ? n - b : 32;
-    for (uint32_t i = 0; i < count; ++i) {
-      const float magnitude = __builtin_fabsf(x[b + i]);
-      if (magnitude > largest) largest = magnitude;
-    }
-    const float d = largest / 127.0F;
-    uint16_t half[16];
-    f_store_f16(half, f_min(f_set(d), f_set(65504.0F)));
-    scales[(b / 32) * scale_stride] = half[0];
-    const F inverse = f_set(d > 0.0F ? 1.0F / d : 0.0F);
-    alignas(16) float padded[32] = {};
-    __builtin_memcpy(padded, x + b, count * sizeof(float));
-    int8_t q[32];
-    for (uint32_t i = 0; i < 32; i += 16) i_store_i8(q + i, f_round_i(f_mul(f_load(padded + i), inverse)));
-    for (uint32_t i = 0; i < count; ++i) to[(b + i) * stride] = q[i];
-  }
-}
-
-/// Values beyond f16 become its largest: an infinity in one row would turn masked products into NaN.
-KV_INLINE void to_halves(uint16_t* to, const float* x, uint32_t n) {
-  each_vector(x, n, [&](F v, uint32_t i, uint32_t count) {
-    const F in_range = f_max(f_set(-65504.0F), f_min(f_set(65504.0F), v));
-    uint16_t half[16];
-    f_store_f16(half, in_range);
-    __builtin_memcpy(to + i, half, count * sizeof(uint16_t));
-  });
-}
-
-void store_kv(const StoreKvArgs& args) {
-  const KvHeadLayout& layout = args.layout;
-  uint8_t* values = args.head + layout.v;
-  switch (layout.kind) {
-    case KvKind::kF32: {
-      float* keys = reinterpret_cast<float*>(args.head) + args.slot;
-      for (uint32_t d = 0; d < layout.k_dim; ++d) keys[kPageRows * d] = args.k[d];
-      if (args.v != nullptr) {
-        __builtin_memcpy(reinterpret_cast<float*>(values) + uint64_t{args.slot} * layout.v_stride, args.v,
-                         layout.v_dim * sizeof(float));
-      }
-      return;
-    }
-    case KvKind::kF16: {
-      uint16_t* keys = reinterpret_cast<uint16_t*>(args.head) + args.slot;
-      for (uint32_t d = 0; d < layout.k_dim; d += 64) {
-        uint16_t half[64];
-        const uint32_t n = layout.k_dim - d < 64 ? layout.k_dim - d : 64;
-        to_halves(half, args.k + d, n);
-        for (uint32_t i = 0; i < n; ++i) keys[kPageRows * (d + i)] = half[i];
-      }
-      if (args.v != nullptr) {
-        to_halves(reinterpret_cast<uint16_t*>(values) + uint64_t{args.slot} * layout.v_stride, args.v, layout.v_dim);
-      }
-      return;
-    }
-    case KvKind::kQ8_0: {
-      store_q8(reinterpret_cast<int8_t*>(args.head) + args.slot, kPageRows,
-               reinterpret_cast<uint16_t*>(args.head + layout.k_scales) + args.slot, kPageRows, args.k, layout.k_dim);
-      if (args.v != nullptr) {
-        const uint64_t blocks = (layout.v_stride + 31) / 32;
-        store_q8(reinterpret_cast<int8_t*>(values) + uint64_t{args.slot} * layout.v_stride, 1,
-                 reinterpret_cast<uint16_t*>(args.head + layout.v_scales) + args.slot * blocks, 1, args.v, layout.v_dim);
-      }
-      return;
-    }
   }
 }
 

@@ -14,6 +14,7 @@
 #include "backends/cpu/kernels/quantize.inl.h"
 #include "backends/cpu/kernels/rows.inl.h"
 #include "backends/cpu/kernels/attention.inl.h"
+#include "backends/cpu/kernels/kv_store.inl.h"
 
 namespace kvasir::cpu {
 extern const KernelTable kAvx512Kernels;

@@ -211,6 +211,23 @@ constexpr bool kSignedDot8 = false;
 constexpr bool kSignedDot8 = true;  // full 8-bit weights: sum q-128 with signs moved, so that no 16-bit sum saturates
 #endif
 
+/// Four rows of 64 bytes side by side, as 4 x [16][4] bytes `stride` apart, +128.
+KV_INLINE void interleave_page(const uint8_t* rows, uint8_t* to, uint64_t stride) {
+  for (uint32_t i = 0; i < 4; ++i, rows += 16, to += stride) {
+    const __m128i high = _mm_set1_epi8(-128);
+    __m128i r[4];
+    for (uint32_t j = 0; j < 4; ++j) r[j] = _mm_xor_si128(_mm_loadu_si128(reinterpret_cast<const __m128i*>(rows + 64 * j)), high);
+    const __m128i low01 = _mm_unpacklo_epi8(r[0], r[1]);
+    const __m128i high01 = _mm_unpackhi_epi8(r[0], r[1]);
+    const __m128i low23 = _mm_unpacklo_epi8(r[2], r[3]);
+    const __m128i high23 = _mm_unpackhi_epi8(r[2], r[3]);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_unpacklo_epi16(low01, low23));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 16), _mm_unpackhi_epi16(low01, low23));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 32), _mm_unpacklo_epi16(high01, high23));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 48), _mm_unpackhi_epi16(high01, high23));
+  }
+}
+
 /// How many sums of two products fit into 16 bits: they are added there before widening.
 constexpr int pairs_per_sum(int bits, int vectors) {
   const int fit = bits >= 7 ? 1 : 32767 / (2 * 127 * ((1 << bits) - 1));

@@ -174,6 +174,32 @@ KV_INLINE LI lq_dot(LI s, LQ q, int32_t a) { return _mm512_dpbusd_epi32(s, q, _m
 constexpr bool kSignedDot8 = true;  // full 8-bit weights: sum q-128 with signs moved, so that no 16-bit sum saturates
 #endif
 
+/// Four rows of 64 bytes side by side, as 4 x [16][4] bytes `stride` apart, +128.
+KV_INLINE void interleave_page(const uint8_t* rows, uint8_t* to, uint64_t stride) {
+  const LQ high = lq_set(128);
+  const LQ r0 = _mm512_xor_si512(lq_load(rows), high);
+  const LQ r1 = _mm512_xor_si512(lq_load(rows + 64), high);
+  const LQ r2 = _mm512_xor_si512(lq_load(rows + 128), high);
+  const LQ r3 = _mm512_xor_si512(lq_load(rows + 192), high);
+  const LQ low01 = _mm512_unpacklo_epi8(r0, r1);
+  const LQ high01 = _mm512_unpackhi_epi8(r0, r1);
+  const LQ low23 = _mm512_unpacklo_epi8(r2, r3);
+  const LQ high23 = _mm512_unpackhi_epi8(r2, r3);
+  // lane l of vector i: rows' bytes 16 l + 4 i to 16 l + 4 i + 3
+  const LQ v0 = _mm512_unpacklo_epi16(low01, low23);
+  const LQ v1 = _mm512_unpackhi_epi16(low01, low23);
+  const LQ v2 = _mm512_unpacklo_epi16(high01, high23);
+  const LQ v3 = _mm512_unpackhi_epi16(high01, high23);
+  const LQ a = _mm512_shuffle_i32x4(v0, v1, 0x44);
+  const LQ b = _mm512_shuffle_i32x4(v2, v3, 0x44);
+  const LQ c = _mm512_shuffle_i32x4(v0, v1, 0xEE);
+  const LQ d = _mm512_shuffle_i32x4(v2, v3, 0xEE);
+  lq_store(to, _mm512_shuffle_i32x4(a, b, 0x88));
+  lq_store(to + stride, _mm512_shuffle_i32x4(a, b, 0xDD));
+  lq_store(to + 2 * stride, _mm512_shuffle_i32x4(c, d, 0x88));
+  lq_store(to + 3 * stride, _mm512_shuffle_i32x4(c, d, 0xDD));
+}
+
 /// How many sums of two products fit into 16 bits: they are added there before widening.
 constexpr int pairs_per_sum(int bits, int vectors) {
   const int fit = bits >= 7 ? 1 : 32767 / (2 * 127 * ((1 << bits) - 1));

@@ -244,6 +244,13 @@ KV_INLINE LQ lq_first_digit(LQ x) {
 }
 KV_INLINE LQ lq_times_3(LQ x) { return x + x + x; }
 
+/// Four rows of 64 bytes side by side, as 4 x [16][4] bytes `stride` apart, +128.
+KV_INLINE void interleave_page(const uint8_t* rows, uint8_t* to, uint64_t stride) {
+  for (uint32_t i = 0; i < 64; ++i) {
+    for (uint32_t j = 0; j < 4; ++j) to[i / 16 * stride + 4 * (i % 16) + j] = rows[64 * j + i] ^ 128U;
+  }
+}
+
 /// s + sum over `Vectors` groups of 4 k of q * a. a: [Vectors][columns][4].
 template <int Bits, int Vectors>
 KV_INLINE LI lq_dot_block(LI s, const LQ* q, const int8_t* a, uint32_t column_bytes) {

@@ -1,0 +1,88 @@
+// Scores against 8-bit keys without widening them: a page is a Q8_0 matrix of 64 rows and k_dim columns (4 panels), queries
+// are quantised like activations (llama.cpp does the same), and linear_int.inl.h multiplies. Per query and key
+//   s = fma(float(sum q k) * dq, dk, s)  per 32 values, in order
+// so nothing depends on which other queries share the tile.
+#pragma once
+
+namespace kvasir::cpu::KVASIR_ISA {
+namespace {
+
+/// Queries of a tile in the layout of LinearArgs: tiles of columns, Aux::kZero128.
+struct Q8Queries {
+  int8_t* q;
+  float* aux;
+  uint32_t count;
+};
+
+/// Odd sizes, MLA, which needs the keys as values, and exact activations go the way of widened keys.
+KV_INLINE bool scores_by_bytes(const AttentionArgs& args) {
+  return args.layout.kind == KvKind::kQ8_0 && args.layout.k_dim % 32 == 0 && !args.values_in_keys && !args.exact;
+}
+
+KV_INLINE uint32_t query_tiles(uint32_t queries) { return (queries + kTileColumns - 1) / kTileColumns; }
+
+KV_INLINE void quantize_queries(const float* x, uint32_t k_dim, const Q8Queries& to) {
+  const uint32_t tiles = query_tiles(to.count);
+  for (uint32_t t = 0; t < tiles; ++t) {
+    const TileSpan span = tile_span(to.count, tiles, t);
+    QuantizeArgs args;
+    args.k = k_dim;
+    args.columns = span.count;
+    args.q = to.q + uint64_t{span.first} * k_dim;
+    args.aux[static_cast<uint32_t>(Aux::kZero128)] = to.aux + uint64_t{span.first} * (k_dim / 16);
+    for (uint32_t c = 0; c < span.count; ++c) {
+      args.x = x + uint64_t{span.first + c} * k_dim;
+      args.column = c;
+      quantize_block_row(args);
+    }
+  }
+}
+
+/// K of a page [k_dim][64] as 4 panels in the format of Q8_0: per 32 k f16 scales[16], then [k / 4][16 rows][4].
+KV_INLINE void pack_keys(const KvHeadLayout& layout, const uint8_t* head, uint8_t* panels) {
+  const uint32_t blocks = layout.k_dim / 32;
+  for (uint32_t b = 0; b < blocks; ++b) {
+    for (uint32_t p = 0; p < kPageRows / kPanelRows; ++p) {
+      __builtin_memcpy(panels + (p * blocks + b) * Q8_0::kBytes, head + layout.k_scales + 2 * (kPageRows * b + kPanelRows * p), 2 * kPanelRows);
+    }
+    for (uint32_t v = 0; v < 8; ++v) {
+      interleave_page(head + uint64_t{kPageRows} * (32 * b + 4 * v), panels + b * Q8_0::kBytes + 32 + 64 * v, blocks * Q8_0::kBytes);
+    }
+  }
+}
+
+template <int Columns>
+__attribute__((noinline)) void score_q8_tile(const uint8_t* panels, uint32_t k_dim, const int8_t* a, const float* aux, float* scores) {
+  for (uint32_t p = 0; p < kPageRows / kPanelRows; ++p, panels += k_dim / 32 * Q8_0::kBytes) {
+    for (uint32_t part = 0; part < kParts; ++part) {
+      LF acc[Columns];
+      KV_UNROLL
+      for (int c = 0; c < Columns; ++c) acc[c] = lf_zero();
+      dot_panel<Q8_0, Columns>(panels, k_dim, part, a, aux, Ahead{}, acc);
+      KV_UNROLL
+      for (int c = 0; c < Columns; ++c) lf_store(scores + kPageRows * static_cast<uint32_t>(c) + kPanelRows * p + kLanes * part, acc[c]);
+    }
+  }
+}
+
+template <int Max>
+KV_INLINE void score_q8_tile_of(uint32_t columns, const uint8_t* panels, uint32_t k_dim, const int8_t* a, const float* aux, float* scores) {
+  if constexpr (Max > 1) {
+    if (columns < Max) return score_q8_tile_of<Max - 1>(columns, panels, k_dim, a, aux, scores);
+  }
+  score_q8_tile<Max>(panels, k_dim, a, aux, scores);
+}
+
+/// scores[queries][64] of one page; `panels`: scratch.
+KV_INLINE void score_q8_page(const KvHeadLayout& layout, const uint8_t* head, const Q8Queries& q8, uint8_t* panels, float* scores) {
+  pack_keys(layout, head, panels);
+  const uint32_t tiles = query_tiles(q8.count);
+  for (uint32_t t = 0; t < tiles; ++t) {
+    const TileSpan span = tile_span(q8.count, tiles, t);
+    score_q8_tile_of<kTileColumns>(span.count, panels, layout.k_dim, q8.q + uint64_t{span.first} * layout.k_dim,
+                                   q8.aux + uint64_t{span.first} * (layout.k_dim / 16), scores + uint64_t{span.first} * kPageRows);
+  }
+}
+
+}  // namespace
+}  // namespace kvasir::cpu::KVASIR_ISA
