@@ -106,10 +106,10 @@ void tiny(Lab& lab) {
   }
 }
 
-void attention(Lab& lab, uint32_t heads, uint32_t kv_heads, uint32_t dim) {
+void attention(Lab& lab, KvType type, uint32_t heads, uint32_t kv_heads, uint32_t dim) {
   constexpr uint32_t kDepth = 4096;
-  lab.make_pool({.type = KvType::kF16, .layers = {{0, kv_heads, dim, dim}}, .group_pages = {kDepth / 64 + 4}, .state_floats = {}, .state_slots = 0});
-  std::printf("attention %u:%u heads of %u:\n", heads, kv_heads, dim);
+  lab.make_pool({.type = type, .layers = {{0, kv_heads, dim, dim}}, .group_pages = {kDepth / 64 + 4}, .state_floats = {}, .state_slots = 0});
+  std::printf("attention %u:%u heads of %u, %s:\n", heads, kv_heads, dim, type == KvType::kF16 ? "f16" : "q8_0");
   for (const auto& [rows, before] : {std::pair{256U, 0U}, std::pair{256U, 256U}, std::pair{256U, 3840U}, std::pair{1U, 128U}, std::pair{1U, 1023U}, std::pair{1U, 4095U}}) {
     const StepLayout layout = layout_of({rows}, {before});
     const std::vector<float> values(size_t{rows} * heads * dim, 0.1F);
@@ -128,7 +128,7 @@ void attention(Lab& lab, uint32_t heads, uint32_t kv_heads, uint32_t dim) {
     double pairs = 0;
     for (uint32_t i = 0; i < rows; ++i) pairs += before + i + 1;
     std::printf("  %3u rows at %4u: %9.1f us %7.1f GFLOP/s %6.1f GB/s of cache\n", rows, before, t * 1e6, pairs * heads * dim * 4 / t / 1e9,
-                static_cast<double>(before + rows) * kv_heads * dim * 4 / t / 1e9);
+                static_cast<double>(before + rows) * kv_heads * dim * (type == KvType::kF16 ? 4 : 2.125) / t / 1e9);
   }
 }
 
@@ -166,6 +166,8 @@ int main(int argc, char** argv) {
   if (wants("gemv")) gemv(lab, 1);
   if (wants("batch")) gemv(lab, 8), gemv(lab, 16);
   if (wants("tiny")) tiny(lab);
-  if (wants("attn")) attention(lab, 9, 3, 64), attention(lab, 32, 4, 64);
+  for (const KvType type : {KvType::kF16, KvType::kQ8_0}) {
+    if (wants("attn")) attention(lab, type, 9, 3, 64), attention(lab, type, 32, 4, 64);
+  }
   return 0;
 }

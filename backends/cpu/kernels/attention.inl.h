@@ -257,6 +257,7 @@ KV_INLINE void attend_page(const AttentionArgs& args, TileState& s, uint32_t que
   const bool few = queries <= 2 * kTileQueries;  // then widening pays less than reading f16 again
   const bool narrow_direct = args.layout.kind == KvKind::kF16 && few && !args.values_in_keys && !aged;
   const bool narrow_keys = scores_by_bytes(args) && !aged;
+  const bool narrow_values = args.layout.kind == KvKind::kQ8_0 && few && !args.values_in_keys && !aged;
   const float* keys = s.keys;
   const float* values = s.values;
   if (aged) {
@@ -267,7 +268,7 @@ KV_INLINE void attend_page(const AttentionArgs& args, TileState& s, uint32_t que
     values = reinterpret_cast<const float*>(head + args.layout.v);
   } else if (!narrow_direct) {
     if (!narrow_keys) widen_keys(args.layout, head, s.keys);
-    if (!args.values_in_keys) widen_values(args.layout, head, rows, s.values);
+    if (!args.values_in_keys && !narrow_values) widen_values(args.layout, head, rows, s.values);
   }
   if (args.values_in_keys) {
     turn_keys(keys, args.v_dim, v_stride, s.values);
@@ -285,7 +286,9 @@ KV_INLINE void attend_page(const AttentionArgs& args, TileState& s, uint32_t que
     soften(args, s.scores + kPageRows * i, s.out + v_stride * i, v_stride, s.max[i], s.sum[i], page_slot,
            args.first_slot + i / args.heads);
   }
-  if (narrow_direct) {
+  if (narrow_values) {
+    add_q8_values(args.layout, head, rows, queries, s.scores, s.values, s.out);
+  } else if (narrow_direct) {
     multiply_all<uint16_t, true>(queries, s.out, v_stride, s.scores, kPageRows,
                                  reinterpret_cast<const uint16_t*>(head + args.layout.v), v_stride, rows, v_stride);
   } else {

@@ -84,5 +84,63 @@ KV_INLINE void score_q8_page(const KvHeadLayout& layout, const uint8_t* head, co
   }
 }
 
+/// out[Queries][v] += sum over rows of weights[query][row] * V[row], for `Vectors` vectors from column `at` on; V as
+/// widen_values() would give it.
+template <int Queries, int Vectors>
+KV_INLINE void add_q8_tile(const KvHeadLayout& layout, const int8_t* values, const float* scales, uint32_t at, uint32_t rows,
+                           const float* weights, float* out) {
+  const uint32_t blocks = (layout.v_stride + 31) / 32;
+  LF acc[Queries][Vectors];
+  KV_UNROLL
+  for (int q = 0; q < Queries; ++q) {
+    KV_UNROLL
+    for (uint32_t v = 0; v < Vectors; ++v) acc[q][v] = lf_load(out + static_cast<uint32_t>(q) * layout.v_stride + at + kLanes * v);
+  }
+  KV_NO_UNROLL
+  for (uint32_t i = 0; i < rows; ++i, values += layout.v_stride, scales += blocks) {
+    LF row[Vectors];
+    KV_UNROLL
+    for (uint32_t v = 0; v < Vectors; ++v) {
+      const uint8_t* bytes = reinterpret_cast<const uint8_t*>(values + at + kLanes * v);
+      row[v] = lf_mul(lf_load_i8(bytes), lf_set(scales[(at + kLanes * v) / 32]));
+    }
+    KV_UNROLL
+    for (int q = 0; q < Queries; ++q) {
+      const LF factor = lf_set(weights[static_cast<uint32_t>(q) * kPageRows + i]);
+      KV_UNROLL
+      for (uint32_t v = 0; v < Vectors; ++v) acc[q][v] = lf_fma(factor, row[v], acc[q][v]);
+    }
+  }
+  KV_UNROLL
+  for (int q = 0; q < Queries; ++q) {
+    KV_UNROLL
+    for (uint32_t v = 0; v < Vectors; ++v) lf_store(out + static_cast<uint32_t>(q) * layout.v_stride + at + kLanes * v, acc[q][v]);
+  }
+}
+
+template <int Max>
+KV_INLINE void add_q8_queries(uint32_t queries, const KvHeadLayout& layout, const int8_t* values, const float* scales, uint32_t rows,
+                              const float* weights, float* out) {
+  if constexpr (Max > 1) {
+    if (queries < Max) return add_q8_queries<Max - 1>(queries, layout, values, scales, rows, weights, out);
+  }
+  uint32_t at = 0;
+  for (; at + 4 * kLanes <= layout.v_stride; at += 4 * kLanes) add_q8_tile<Max, 4>(layout, values, scales, at, rows, weights, out);
+  for (; at < layout.v_stride; at += kLanes) add_q8_tile<Max, 1>(layout, values, scales, at, rows, weights, out);
+}
+
+/// Few queries: straight from the bytes of the page's first `rows` rows; `scales`: scratch.
+KV_INLINE void add_q8_values(const KvHeadLayout& layout, const uint8_t* head, uint32_t rows, uint32_t queries, const float* weights,
+                             float* scales, float* out) {
+  const uint32_t blocks = (layout.v_stride + 31) / 32;
+  const uint16_t* halves = reinterpret_cast<const uint16_t*>(head + layout.v_scales);
+  for (uint32_t i = 0; i < kPageRows * blocks; i += 16) f_store(scales + i, f_load_f16(halves + i));
+  const int8_t* values = reinterpret_cast<const int8_t*>(head + layout.v);
+  for (uint32_t q = 0; q < queries; q += kTileQueries) {
+    const uint32_t count = queries - q < kTileQueries ? queries - q : kTileQueries;
+    add_q8_queries<kTileQueries>(count, layout, values, scales, rows, weights + uint64_t{q} * kPageRows, out + uint64_t{q} * layout.v_stride);
+  }
+}
+
 }  // namespace
 }  // namespace kvasir::cpu::KVASIR_ISA
