@@ -31,7 +31,7 @@ class Isolation(unittest.TestCase):
         return json.loads(body)
 
     def bob(self, method, **params):
-        return self.stdio.request(method, params)
+        return self.stdio.request(method, params, timeout=240)
 
     def both(self):
         return (self.alice, self.bob)
@@ -43,27 +43,27 @@ class Isolation(unittest.TestCase):
 
     def test_nobody_hits_what_another_one_cached_and_the_time_does_not_tell(self):
         for first, second in (self.both(), self.both()[::-1]):
-            text = ("Listen. " if first == self.alice else "Look. ") + LORE * 40
+            text = ("Listen. " if first == self.alice else "Look. ") + LORE * 16
             cold = self.generate(first, prompt=text)
             warm = self.generate(first, prompt=text)
-            self.assertEqual(cold["usage"]["cached_tokens"], 0)
-            self.assertGreater(warm["usage"]["cached_tokens"], 256)
+            self.assertLess(cold["usage"]["cached_tokens"], 64)   # what an own earlier question began with, the template's words
+            self.assertGreater(warm["usage"]["cached_tokens"], 128)
             other = self.generate(second, prompt=text)
-            self.assertEqual(other["usage"]["cached_tokens"], 0)
+            self.assertLess(other["usage"]["cached_tokens"], 64)
             unrelated = self.generate(second, prompt="Boats. " + text)
-            self.assertGreater(other["timings"]["prefill_ms"], 0.3 * unrelated["timings"]["prefill_ms"])  # a hit takes a twentieth
+            self.assertGreater(other["timings"]["prefill_ms"], 0.3 * unrelated["timings"]["prefill_ms"])  # a hit takes a tenth
             self.assertEqual(other["text"], cold["text"])
 
     def test_nor_on_disk(self):
-        made = self.alice("create_session", system=LORE * 30)["result"]["session_id"]
+        made = self.alice("create_session", system=LORE * 16)["result"]["session_id"]
         self.generate(self.alice, session_id=made, prompt="Hello")
         self.server.stop()   # its pages are on the disk, or late and dropped
         self.stdio.__exit__()
         self.start()
-        mine = self.bob("create_session", system=LORE * 30)["result"]["session_id"]
+        mine = self.bob("create_session", system=LORE * 16)["result"]["session_id"]
         self.assertEqual(self.generate(self.bob, session_id=mine, prompt="Hello")["usage"]["cached_tokens"], 0)
         restored = self.alice("restore_session", session_id=made)["result"]
-        self.assertGreater(restored["restored_tokens"] + restored["recomputed_tokens"], 256)
+        self.assertGreater(restored["restored_tokens"] + restored["recomputed_tokens"], 128)
 
     def test_a_foreign_handle_is_an_unknown_one(self):
         theirs = self.alice("create_session", system="The word is heliotrope.", title="secret")["result"]["session_id"]
