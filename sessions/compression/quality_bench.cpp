@@ -171,9 +171,13 @@ class Bench {
                        std::vector<Alternative> alternatives = {}) {
     ++table.asked;
     const auto full = KVASIR_TRY(answer({.stages = {}, .tokens = task.context}, task.behind));
-    if (full.find(truth) == std::string::npos) return {};
-    ++table.right_full;
     const auto size = static_cast<uint32_t>(task.context.size());
+    if (full.find(truth) == std::string::npos) {
+      auto aged = KVASIR_TRY(shorten(Contender::kQuantized, *choice(Contender::kQuantized, 0, size, 0), task.context, {}));
+      table.only_quantized += KVASIR_TRY(answer(std::move(aged), task.behind)).find(truth) != std::string::npos ? 1 : 0;
+      return {};
+    }
+    ++table.right_full;
     const std::vector<Cell> all = cells(true);
     table.rows.resize(all.size() + alternatives.size());
     const auto count = [&](RecallRow& row, Contender who, double ratio, const std::string& text) {

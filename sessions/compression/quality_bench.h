@@ -44,6 +44,7 @@ struct RecallRow {
 };
 struct RecallTable {
   uint64_t asked = 0, right_full = 0;
+  uint64_t only_quantized = 0;  ///< of those that the full context does not answer: answered at 4 bits
   std::vector<std::string> parts;
   std::vector<RecallRow> rows;
 };

@@ -77,6 +77,8 @@ void write_recall(const std::string& title, const RecallTable& table, std::strin
     for (const auto& [asked, right] : row.by_part) out += " " + std::to_string(right) + "/" + std::to_string(asked) + " |";
     out += "\n";
   }
+  out += "\nOf the " + std::to_string(table.asked - table.right_full) + " others kv_quantize answers " +
+         std::to_string(table.only_quantized) + ".\n";
 }
 
 /// What the numbers say about each strategy, where it can be said.

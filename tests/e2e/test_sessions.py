@@ -134,7 +134,8 @@ class Sessions(unittest.TestCase):
             while len(os.listdir(blocks)) < first["usage"]["prompt_tokens"] // 64 and time.monotonic() < deadline:
                 time.sleep(0.05)
             c.kill()
-        names = sorted(os.listdir(blocks), key=lambda n: os.path.getmtime(os.path.join(blocks, n)))
+        with open(os.path.join(self.folder.name, "sessions/blocks/by-session", session)) as f:
+            third = f.read().split()[2] + ".kvb"   # in the order of its pages
         with Session(self.folder.name) as c:
             restored = c.ask("restore_session", session_id=session)
             self.assertIn("came from disk", restored["reason"])
@@ -143,7 +144,7 @@ class Sessions(unittest.TestCase):
             again = c.say(fork, "What lives there?")
             self.assertEqual(again["tokens"], first["tokens"])
             c.kill()
-        with open(os.path.join(blocks, names[2]), "r+b") as f:
+        with open(os.path.join(blocks, third), "r+b") as f:
             f.seek(1000)
             f.write(b"damage")
         with Session(self.folder.name) as c:
