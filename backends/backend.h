@@ -19,36 +19,22 @@
 #include <string>
 #include <vector>
 
+#include "backends/kv_pool.h"
 #include "backends/tensor_type.h"
 #include "core/base/result.h"
 
 namespace kvasir {
 
 using TokenId = int32_t;
-using PageId = uint32_t;
-inline constexpr PageId kNoPage = UINT32_MAX;
-inline constexpr uint32_t kPageTokens = 64;  ///< KV rows per page, everywhere
-
-/// An aged page: 64 rows at 4 bits, several in one page of the pool (KvAbilities::aged_per_page). Written by gather() only,
-/// whole; read by attention() like any other entry of a page table. K per channel and 32 tokens, V per token and 32
-/// values: x = scale * q + least, q = 0...15, scale and least in f16 (compression.md §5).
-inline constexpr PageId kAgedFlag = 1U << 31;
-inline constexpr uint32_t kAgedPartBits = 3;
-constexpr PageId aged_page(PageId page, uint32_t part) { return kAgedFlag | page << kAgedPartBits | part; }
-constexpr bool is_aged(PageId id) { return (id & kAgedFlag) != 0; }
-/// The page of the pool in which an entry of a page table lies, and the part of it that an aged page is.
-constexpr PageId pool_page(PageId id) { return is_aged(id) ? (id & ~kAgedFlag) >> kAgedPartBits : id; }
-constexpr uint32_t aged_part(PageId id) { return id & ((1U << kAgedPartBits) - 1); }
-
 // ---------------------------------------------------------------------------------------------------- options, identity
 
-enum class KvType : uint8_t { kF16, kQ8_0, kF32 };
 enum class Activations : uint8_t { kAuto, kF32 };  ///< kAuto: s8 per row per 32 values for integer weights, bf16 for
                                                    ///< bf16 weights where the machine multiplies these, else exact
 
 struct BackendOptions {
   uint32_t threads = 0;                        ///< 0: physical cores within the CPU quota
   Activations activations = Activations::kAuto;
+  uint32_t device = 0;                         ///< which of a backend's devices (Probe::devices)
 };
 
 /// What `doctor`, get_model_info and the log say about a backend on this machine.
@@ -57,6 +43,7 @@ struct Probe {
   bool usable = false;
   int score = 0;        ///< the usable one with the highest score is chosen; reference is never chosen by itself
   std::string reason;   ///< why (not), for people: "AVX-512 VNNI and BF16 present", "no NVIDIA driver: libcuda.so.1 not found"
+  uint32_t devices = 1;  ///< that can be opened, each as a backend of its own
 };
 
 struct BackendInfo {
@@ -77,6 +64,13 @@ class ByteSource {
   virtual Result<void> read(uint64_t offset, std::span<std::byte> into) const = 0;
 };
 
+/// A part of the chain that a model is: the embedding, its layers in order, the head. A backend made of backends holds
+/// parts in different places.
+struct ModelPart {
+  enum class Kind : uint8_t { kEmbedding, kLayer, kHead } kind = Kind::kEmbedding;
+  uint32_t layer = 0;
+};
+
 /// A tensor as it lies in its file: `experts` stacked matrices of `rows` x `cols`, rows of whole blocks, contiguous.
 /// A vector is one row. `row_offset`-style views of fused tensors (phi3's qkv) are made by moving `offset`.
 struct HostTensor {
@@ -88,6 +82,7 @@ struct HostTensor {
   const ByteSource* source = nullptr;
   uint64_t offset = 0;  ///< absolute, in the source
   float add = 0.0F;     ///< added to every value after decoding (vectors only: norms stored as w of w+1)
+  ModelPart part = {};  ///< whose ops use it; one that embedding and head share is the embedding's
 };
 
 enum class WeightUse : uint8_t {
@@ -106,64 +101,6 @@ class Weight {
   virtual uint64_t cols() const noexcept = 0;   ///< K
   virtual uint64_t experts() const noexcept = 0;
   virtual uint64_t bytes() const noexcept = 0;  ///< held in memory
-};
-
-// ------------------------------------------------------------------------------------------------------------ KV memory
-
-/// One layer's cache rows: n_kv_heads keys of k_dim and values of v_dim. MLA: one head, k_dim = latent + rope, v_dim = 0.
-struct KvLayerSpec {
-  uint32_t group = 0;       ///< index of the page table that this layer uses (full, window, ...)
-  uint32_t n_kv_heads = 0;
-  uint32_t k_dim = 0;
-  uint32_t v_dim = 0;
-};
-
-struct KvPoolSpec {
-  KvType type = KvType::kF16;
-  std::vector<KvLayerSpec> layers;      ///< attention layers that own a cache, in order; Stream ops name them by index
-  std::vector<uint32_t> group_pages;    ///< number of pages in each group's pool
-  std::vector<uint64_t> state_floats;   ///< recurrent layers: f32 values of state per sequence, per such layer
-  uint32_t state_slots = 0;             ///< sequences plus snapshots
-};
-
-/// What a pool can do for compression; the engine refuses by name what needs more.
-struct KvAbilities {
-  bool attention_mass = false;  ///< StepLayout::masses are filled
-  bool gather = false;
-  uint32_t aged_per_page = 0;   ///< aged pages that lie in one page, at most 8; below 2: none, gather() refuses them
-};
-
-struct RopeSpec;
-/// Rows of one layer's cache copied to other pages: target slot i is the row of source slot rows[i].
-struct KvGather {
-  uint32_t kv_layer = 0;
-  std::span<const PageId> from;     ///< page table of the source; may hold aged pages
-  std::span<const uint32_t> rows;   ///< source slots; 64 * to.size() of them
-  std::span<const PageId> to;       ///< written whole, aged or not; no page of `from`
-  const RopeSpec* rope = nullptr;   ///< null: keys as they are; else key i is turned by turns[i] positions (magnitude: 1)
-  std::span<const int32_t> turns;
-};
-
-/// Pages of 64 KV rows for all layers of a group, and slots of recurrent state. Pages are anonymous; who uses which is
-/// core/engine/kv_pages. Page payload bytes are opaque but stable for one (backend kernel table, KvPoolSpec).
-class KvPool {
- public:
-  virtual ~KvPool() = default;
-  virtual const KvPoolSpec& spec() const noexcept = 0;
-  virtual uint64_t bytes() const noexcept = 0;
-  virtual uint64_t page_bytes(uint32_t group) const noexcept = 0;  ///< payload of one page over all layers of the group
-  virtual Result<void> export_page(uint32_t group, PageId page, std::span<std::byte> into) const = 0;
-  virtual Result<void> import_page(uint32_t group, PageId page, std::span<const std::byte> from) = 0;
-  virtual Result<void> copy_page(uint32_t group, PageId from, PageId to) = 0;
-  virtual Result<void> zero_state(uint32_t slot) = 0;
-  virtual Result<void> copy_state(uint32_t from_slot, uint32_t to_slot) = 0;
-  virtual KvAbilities abilities() const noexcept { return {}; }
-  /// A row that is neither turned nor aged is copied bit for bit; others are decoded, turned in f32 and encoded again.
-  /// Between steps only. Errors: kUnsupported, kInvalidArgument (no such layer, page or slot).
-  virtual Result<void> gather(const KvGather& what) {
-    (void)what;
-    return Failure{Code::kUnsupported, "this backend cannot move rows of its KV cache"};
-  }
 };
 
 // --------------------------------------------------------------------------------------------------------- step layout
@@ -202,6 +139,12 @@ struct Mat {
   uint32_t rows = 0;
   uint32_t cols = 0;
   size_t stride = 0;  ///< in floats, >= cols
+};
+
+/// One of a row's likeliest tokens.
+struct Candidate {
+  float logit = 0.0F;
+  TokenId id = 0;
 };
 
 // ------------------------------------------------------------------------------------------------------------- op specs
@@ -313,6 +256,15 @@ class Stream {
   /// Copies x to host memory at `into` (x.rows * x.cols floats) before finish() returns.
   virtual void download(std::span<float> into, Mat x) noexcept = 0;
   virtual void upload(Mat y, std::span<const float> from) noexcept = 0;
+  /// Ops from here on belong to `part` (begin() enters the embedding); of the matrices made before, they name only those
+  /// in `live`. True: these were moved and are other matrices now, all else that was made before is gone.
+  virtual bool enter(const ModelPart& part, std::span<Mat> live) noexcept { return (void)part, (void)live, false; }
+
+  /// How many candidates a row may be asked for; 0: this backend gives whole rows of logits only.
+  virtual uint32_t most_candidates() const noexcept { return 0; }
+  /// The `count` largest of each row of x, largest first and the lower column first among equals, at into[row * count ...]
+  /// before finish() returns. NaN counts as larger than any number.
+  virtual void best(std::span<Candidate> into, Mat x, uint32_t count) noexcept { (void)into, (void)x, (void)count, unsupported("best"); }
 
   /// y[t] = scale * table[ids[t]]. Ids are valid (checked by the caller).
   virtual void embed(Mat y, const Weight& table, std::span<const TokenId> ids, float scale) noexcept = 0;

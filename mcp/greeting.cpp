@@ -45,7 +45,8 @@ Json engine_json(const EngineKey& key) {
   return {{"model", key.model},     {"context", key.context},
           {"threads", key.threads}, {"backend", key.backend},
           {"kv_type", kv},          {"exact_activations", key.activations == Activations::kF32},
-          {"quantize", quantize},   {"prompt_lookup", key.prompt_lookup}};
+          {"quantize", quantize},   {"prompt_lookup", key.prompt_lookup},
+          {"gpu_layers", key.gpu_layers ? Json(*key.gpu_layers) : Json(nullptr)}};
 }
 
 Result<EngineKey> read_engine(const Json& from) {
@@ -67,6 +68,9 @@ Result<EngineKey> read_engine(const Json& from) {
     if (quantize == name) key.quantize = how, known = true;
   if (!known) return bad("quantize");
   key.prompt_lookup = KVASIR_TRY(switch_of(from, "prompt_lookup"));
+  if (const auto layers = from.find("gpu_layers"); layers != from.end() && !layers->is_null()) {
+    key.gpu_layers = KVASIR_TRY(number_of(from, "gpu_layers"));
+  }
   return key;
 }
 

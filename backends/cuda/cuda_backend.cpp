@@ -8,6 +8,7 @@ CudaBackend::CudaBackend(std::unique_ptr<Device> device, const CudaOptions& opti
 Result<std::unique_ptr<Weight>> CudaBackend::upload(const HostTensor& tensor, WeightUse use) { return weights_.upload(tensor, use); }
 
 std::optional<uint64_t> CudaBackend::free_memory_bytes() {
+  weights_.release_staging();
   const auto memory = device_->memory();
   if (!memory || memory->free_bytes < options_.headroom_bytes) return 0;
   return memory->free_bytes - options_.headroom_bytes;

@@ -10,6 +10,7 @@
 #include "core/base/bytes.h"
 #include "core/engine/context_plan.h"
 #include "core/engine/model_runner.h"
+#include "core/engine/placement.h"
 
 namespace kvasir {
 namespace {
@@ -49,7 +50,9 @@ Result<std::unique_ptr<Rig>> Rig::create(const EngineEnvironment& environment, c
   auto rig = std::make_unique<Rig>();
   const SteadyClock clock;
   const TimePoint started = clock.now();
-  rig->backend_ = KVASIR_TRY(environment.open_backend(key.backend, {.threads = key.threads, .activations = key.activations}));
+  auto opened = KVASIR_TRY(environment.open_backend(key.backend, {.threads = key.threads, .activations = key.activations}));
+  const ModelDescription description = KVASIR_TRY(environment.describe(key.model, {.quantize = key.quantize}));
+  rig->backend_ = KVASIR_TRY(place_model(environment, key, description, std::move(opened))).backend;
   rig->model_ = KVASIR_TRY(environment.load(key.model, {.quantize = key.quantize}, *rig->backend_, [](double) { return true; }));
   rig->load_ms = Milliseconds(clock.now() - started).count();
   return rig;

@@ -44,6 +44,7 @@ struct Prepared {
 };
 /// A model on its backend. The weights live in the backend: it is destroyed last.
 struct LoadedModel {
+  uint32_t gpu_layers = 0;
   std::string backend_note;  ///< why another backend than the chosen one; empty: it is that one
   std::unique_ptr<Backend> backend;
   std::unique_ptr<Model> model;

@@ -9,6 +9,7 @@
 
 #include "core/base/log.h"
 #include "core/engine/engine_instance.h"
+#include "core/engine/placement.h"
 
 namespace kvasir {
 namespace {
@@ -33,16 +34,18 @@ std::string cache_identity(const EngineKey& key, const ModelDescription& model, 
          std::to_string(static_cast<int>(key.quantize));
 }
 
-/// Loads with `backend`. Where that was an automatic choice and has too little memory of its own, the best CPU variant
-/// takes its place, and `note` says so.
+/// Loads on what is placed. Where that was an automatic choice and has too little memory of its own after all, the best
+/// CPU variant takes its place, and the note says so.
 Result<std::unique_ptr<Model>> load_model(const EngineEnvironment& environment, const EngineKey& key, const LoadProgress& progress,
-                                          std::unique_ptr<Backend>& backend, std::string& note) {
+                                          PlacedBackend& placed) {
   const ModelOptions options{.quantize = key.quantize};
+  std::unique_ptr<Backend>& backend = placed.backend;
   auto model = environment.load(key.model, options, *backend, progress);
-  if (model || model.error().code != Code::kTooLarge || key.backend != "auto" || !backend->free_memory_bytes()) return model;
+  if (model || model.error().code != Code::kTooLarge || key.backend != "auto" || key.gpu_layers || !backend->free_memory_bytes()) return model;
   auto cpu = environment.open_backend("cpu", {.threads = key.threads, .activations = key.activations});
   if (!cpu) return model;
-  note = backend->info().name + " was not taken: " + model.error().message;
+  placed.gpu_layers = 0;
+  placed.note = backend->info().name + " was not taken: " + model.error().message;
   log::warn("backend_changed from=" + backend->info().name + " reason=" + model.error().message);
   backend = std::move(*cpu);
   return environment.load(key.model, options, *backend, progress);
@@ -68,9 +71,12 @@ void EngineInstance::start_load() {
         loading->percent = static_cast<uint32_t>(std::clamp(share, 0.0, 1.0) * 100);
         return !loading->cancelled;
       };
-      auto model = load_model(environment_, key_, progress, opened, loaded->backend_note);
+      PlacedBackend placed = KVASIR_TRY(place_model(environment_, key_, description, std::move(opened)));
+      auto model = load_model(environment_, key_, progress, placed);
       if (!model) return Failure(std::move(model).error());
-      loaded->backend = std::move(opened);
+      loaded->backend = std::move(placed.backend);
+      loaded->backend_note = std::move(placed.note);
+      loaded->gpu_layers = placed.gpu_layers;
       loaded->model = std::move(*model);
       return loaded;
     };
@@ -115,7 +121,8 @@ void EngineInstance::answer_loaded(TimePoint started) {
   load_ms_ = Milliseconds(now - started).count();
   counters_.loads.fetch_add(1, std::memory_order_relaxed);
   log::info("model_loaded file=" + key_.model + " ms=" + std::to_string(static_cast<uint64_t>(load_ms_)) +
-            " context=" + std::to_string(context_));
+            " context=" + std::to_string(context_) + " backend=" + model_->backend->info().name +
+            " gpu_layers=" + std::to_string(model_->gpu_layers));
   for (auto it = requests_.begin(); it != requests_.end();) {
     const auto request = it++;
     if (std::holds_alternative<Preload>(request->second.work)) {

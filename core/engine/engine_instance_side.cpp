@@ -110,6 +110,7 @@ Result<ModelInfoResult> EngineInstance::describe(GenerationId id) {
     info.model = model->model->description();
     info.backend = model->backend->info();
     if (!model->backend_note.empty()) info.backend.reason += "; " + model->backend_note;
+    info.gpu_layers = model->gpu_layers;
     info.memory.weights_bytes = model->model->weight_bytes_in_memory();
     info.memory.kv_total_pages = counters_.kv_total_pages;
     info.memory.kv_free_pages = counters_.kv_free_pages;

@@ -7,7 +7,7 @@
 namespace kvasir {
 
 template <class A> void fields(A& a, EngineKey& m) {
-  a(m.model, m.context, m.threads, m.backend, m.kv_type, m.activations, m.quantize, m.prompt_lookup);
+  a(m.model, m.context, m.threads, m.backend, m.kv_type, m.activations, m.quantize, m.prompt_lookup, m.gpu_layers);
 }
 template <class A> void fields(A& a, ChatMessage& m) { a(m.role, m.content, m.json); }
 template <class A> void fields(A& a, ContextEdit& m) { a(m.source_tokens, m.kept_tokens, m.rows, m.aged, m.in_place); }
@@ -71,12 +71,12 @@ template <class A> void fields(A& a, ModelDescription::Tensor& m) { a(m.name, m.
 template <class A> void fields(A& a, ModelDescription& m) {
   a(m.path, m.name, m.architecture, m.quantization, m.format, m.parameters, m.file_bytes, m.weight_bytes, m.layers,
     m.embedding, m.heads, m.kv_heads, m.head_dim, m.feed_forward, m.max_context, m.vocab_size, m.has_chat_template,
-    m.sampling, m.fingerprint, m.tensors, m.metadata, m.quantized_on_load);
+    m.sampling, m.fingerprint, m.tensors, m.metadata, m.quantized_on_load, m.shared_caches);
 }
 template <class A> void fields(A& a, BackendInfo& m) { a(m.name, m.isa_or_device, m.reason, m.threads, m.numerics_version); }
-template <class A> void fields(A& a, Probe& m) { a(m.name, m.usable, m.score, m.reason); }
+template <class A> void fields(A& a, Probe& m) { a(m.name, m.usable, m.score, m.reason, m.devices); }
 template <class A> void fields(A& a, ModelInfoResult& m) {
-  a(m.id, m.loaded, m.model, m.context, m.context_reason, m.backend, m.probes, m.default_sampling, m.memory);
+  a(m.id, m.loaded, m.model, m.context, m.context_reason, m.backend, m.probes, m.default_sampling, m.memory, m.gpu_layers);
 }
 template <class A> void fields(A& a, Ready& m) { a(m.id, m.load_ms); }
 template <class A> void fields(A& a, CacheResult& m) { a(m.id, m.loaded, m.fingerprint, m.context, m.kv_bytes_per_token, m.cached_tokens); }

@@ -31,6 +31,7 @@ struct EngineKey {
   KvType kv_type = KvType::kF16;
   Activations activations = Activations::kAuto;
   QuantizeOnLoad quantize = QuantizeOnLoad::kNone;
+  std::optional<uint32_t> gpu_layers = {};  ///< layers on a GPU; absent: as many as fit
   bool prompt_lookup = true;  ///< guesses tokens where that pays; the answers are the same
   bool operator==(const EngineKey&) const = default;
 };
@@ -253,6 +254,7 @@ struct ModelInfoResult {
   uint32_t context = 0;                 ///< in use (loaded) or what a load would take at most
   std::string context_reason;           ///< why it is smaller than max_context, if it is
   BackendInfo backend;                  ///< chosen, or what would be chosen
+  uint32_t gpu_layers = 0;              ///< that lie in memory of a GPU
   std::vector<Probe> probes;
   SamplingParams default_sampling;
   MemoryInfo memory;

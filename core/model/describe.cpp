@@ -80,6 +80,7 @@ void copy_sizes(ModelDescription& d, const ModelConfig& config) {
   for (const LayerConfig& layer : config.layers) {
     d.feed_forward = std::max(d.feed_forward, layer.feed_forward.width);
     if (layer.mixer == MixerKind::kAttention) {
+      d.shared_caches = d.shared_caches || layer.attention.kv_source.has_value();
       d.heads = std::max(d.heads, layer.attention.heads);
       d.kv_heads = std::max(d.kv_heads, layer.attention.kv_heads);
       d.head_dim = std::max(d.head_dim, layer.attention.k_dim);

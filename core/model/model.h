@@ -48,6 +48,7 @@ struct ModelDescription {
   uint32_t max_context = 0;  ///< what the file says
   uint32_t vocab_size = 0;
   bool has_chat_template = false;
+  bool shared_caches = false;  ///< a layer reads another one's KV cache: layers cannot lie in different places
   RecommendedSampling sampling;
   std::string fingerprint;  ///< hex; identity of metadata and tensor table before the load, of all weights after
                             ///< (decisions.md 8)

@@ -44,9 +44,11 @@ Result<void> Transformer::plan_weights(WeightPlan& plan) {
     plan.ignore(known);
   std::vector<uint32_t> kv_layer_of(config_.layers.size(), 0);
   for (uint32_t i = 0; i < config_.layers.size(); ++i) {
+    plan.enter({ModelPart::Kind::kLayer, i});
     const LayerScope scope{plan, config_, i, caches_, group_windows_, kv_layer_of};
     blocks_.push_back(KVASIR_TRY(Block::create(config_.layers[i], scope)));
   }
+  plan.enter({ModelPart::Kind::kHead});
   output_norm_.kind = config_.norm;
   output_norm_.eps = config_.eps;
   const std::string norm(config_.names.output_norm);
@@ -95,11 +97,15 @@ Result<void> Transformer::forward(Stream& stream, KvPool& pool, const StepLayout
   stream.embed(x, *embedding_, tokens, config_.embedding_scale);
   if (positions_ != nullptr) stream.add_positions(x, *positions_, 0);
   if (config_.per_layer_width > 0) step.per_layer = per_layer_.run(step, x, tokens);
-  for (const auto& block : blocks_) {
-    block->run(step, x);
+  for (uint32_t layer = 0; layer < blocks_.size(); ++layer) {
+    step.enter({ModelPart::Kind::kLayer, layer}, x);
+    blocks_[layer]->run(step, x);
     step.release();
   }
-  head(step, x, logit_rows, logits);
+  if (!logit_rows.empty()) {
+    step.enter({ModelPart::Kind::kHead}, x);
+    head(step, x, logit_rows, logits);
+  }
   return stream.finish();
 }
 

@@ -47,6 +47,7 @@ void WeightPlan::request(const FileTensor& t, WeightUse use, const Weight*& slot
   host.rows = rows;
   host.cols = cols;
   host.source = t.source;
+  host.part = part_;
   const TensorTypeInfo* info = tensor_type_info(t.type);
   const uint64_t bytes_per_row = cols / info->block_values * info->block_bytes;
   host.offset = t.offset + first_row * bytes_per_row;

@@ -26,6 +26,9 @@ class WeightPlan {
   const ModelFile& file() const noexcept { return file_; }
   bool contains(std::string_view name) const { return file_.find(name) != nullptr; }
 
+  /// Tensors asked for from here on belong to this part of the model; at first: the embedding.
+  void enter(const ModelPart& part) noexcept { part_ = part; }
+
   // Errors: kCorrupt (missing tensor, other shape, a type that cannot be used so).
   /// W[rows, cols] for linear().
   Result<void> matrix(const Weight*& slot, const std::string& name, uint64_t rows, uint64_t cols, RowView view = {});
@@ -70,6 +73,7 @@ class WeightPlan {
   std::vector<Request> requests_;
   std::unordered_set<std::string> used_;
   uint64_t bytes_ = 0;
+  ModelPart part_;
 };
 
 }  // namespace kvasir

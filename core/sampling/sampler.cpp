@@ -9,12 +9,12 @@
 namespace kvasir {
 namespace {
 
-using Candidate = std::pair<float, TokenId>;
+using Choice = std::pair<float, TokenId>;
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 /// The one order of candidates: higher logit first, lower id on ties.
-bool better(const Candidate& a, const Candidate& b) noexcept {
+bool better(const Choice& a, const Choice& b) noexcept {
   return a.first != b.first ? a.first > b.first : a.second < b.second;
 }
 
@@ -80,7 +80,7 @@ void apply_penalties(std::span<float> logits, const SamplingParams& params, std:
 }
 
 /// Smallest best-first prefix whose share of all candidates' mass reaches top_p. Sorts only as far as it has to look.
-void keep_top_p(std::vector<Candidate>& candidates, size_t sorted, float best, float top_p) {
+void keep_top_p(std::vector<Choice>& candidates, size_t sorted, float best, float top_p) {
   double total = 0.0;
   for (const auto& c : candidates) total += std::exp(double{c.first} - double{best});
   const double wanted = double{top_p} * total;
@@ -103,8 +103,8 @@ void keep_top_p(std::vector<Candidate>& candidates, size_t sorted, float best, f
   // Rounding kept the sum just below the wanted mass: then every candidate stays, all sorted by now.
 }
 
-TokenId draw(const std::vector<Candidate>& candidates, float best, float temperature, double u) {
-  const auto weight = [&](const Candidate& c) {
+TokenId draw(const std::vector<Choice>& candidates, float best, float temperature, double u) {
+  const auto weight = [&](const Choice& c) {
     return std::exp((double{c.first} - double{best}) / double{temperature});
   };
   double total = 0.0;
@@ -182,7 +182,7 @@ Result<TokenId> Sampler::sample(std::span<float> logits, std::span<const TokenId
   if (params_.top_p < 1.0F) keep_top_p(candidates_, sorted, best, params_.top_p);
   if (params_.min_p > 0.0F) {
     const double threshold = double{best} + std::log(double{params_.min_p});
-    std::erase_if(candidates_, [threshold](const Candidate& c) { return double{c.first} < threshold; });
+    std::erase_if(candidates_, [threshold](const Choice& c) { return double{c.first} < threshold; });
   }
   return draw(candidates_, best, params_.temperature, uniform_at(params_.seed, position));
 }
@@ -193,12 +193,12 @@ TokenLogprob logprob_of(std::span<const float> logits, TokenId token, uint32_t t
     if (l > best) best = l;
   }
   double total = 0.0;
-  std::vector<Candidate> heap;  // worst of the best in front
+  std::vector<Choice> heap;  // worst of the best in front
   for (size_t i = 0; i < logits.size(); ++i) {
     if (!std::isfinite(logits[i])) continue;
     total += std::exp(double{logits[i]} - double{best});
     if (top == 0) continue;
-    const Candidate c{logits[i], static_cast<TokenId>(i)};
+    const Choice c{logits[i], static_cast<TokenId>(i)};
     if (heap.size() == top) {
       if (!better(c, heap.front())) continue;
       std::pop_heap(heap.begin(), heap.end(), better);

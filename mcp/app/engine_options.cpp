@@ -1,6 +1,7 @@
 #include "mcp/app/engine_options.h"
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include "mcp/app/model_choice.h"
@@ -15,6 +16,8 @@ const OptionSpec kThreads{"threads", OptionKind::kWhole, "N", "",
                           "threads (default: physical cores within the CPU quota)"};
 const OptionSpec kBackend{"backend", OptionKind::kText, "NAME", "auto",
                           "auto, cpu, or a name of `kvasir doctor`; one that cannot run is an error"};
+const OptionSpec kGpuLayers{"gpu-layers", OptionKind::kText, "N", "auto",
+                            "layers on the GPU, the rest with the CPU: a number, or auto (as many as fit)"};
 const OptionSpec kKvType{"kv-type", OptionKind::kText, "TYPE", "f16", "type of the KV cache: f16, q8_0, f32"};
 const OptionSpec kActivations{"activations", OptionKind::kText, "TYPE", "auto",
                               "auto (8 bits for integer weights) or f32 (exact, slow)"};
@@ -32,7 +35,7 @@ constexpr uint64_t kMaxThreads = 1024;
 }  // namespace
 
 std::vector<const OptionSpec*> engine_options(std::vector<const OptionSpec*> more) {
-  std::vector<const OptionSpec*> all{&kModel, &kContext, &kThreads, &kBackend, &kKvType, &kActivations, &kQuantize};
+  std::vector<const OptionSpec*> all{&kModel, &kContext, &kThreads, &kBackend, &kGpuLayers, &kKvType, &kActivations, &kQuantize};
   all.insert(all.end(), more.begin(), more.end());
   return all;
 }
@@ -66,6 +69,7 @@ Result<EngineKey> engine_key(const Options& options) {
   }
   key.activations = activations == "f32" ? Activations::kF32 : Activations::kAuto;
   key.quantize = KVASIR_TRY(quantize_option(options));
+  key.gpu_layers = KVASIR_TRY(gpu_layers_option(options.text("gpu-layers")));
   if (std::ranges::count(options.specs(), &kSpeculate) == 0) return key;
   const std::string speculate = options.text("speculate");
   if (speculate != "auto" && speculate != "off") {
@@ -81,6 +85,16 @@ Result<std::string> packed_weights_folder(const Context& context) {
     return Failure{Code::kInvalidArgument, "--packed-weights: '" + when + "' is neither auto nor off"};
   }
   return when == "off" ? std::string() : context.paths.cache_dir + "/weights";
+}
+
+Result<std::optional<uint32_t>> gpu_layers_option(const std::string& text) {
+  if (text == "auto") return std::optional<uint32_t>();
+  uint32_t layers = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), layers);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) {
+    return Failure{Code::kInvalidArgument, "--gpu-layers: '" + text + "' is neither auto nor a number of layers"};
+  }
+  return std::optional(layers);
 }
 
 Result<QuantizeOnLoad> quantize_option(const Options& options) {

@@ -1,6 +1,7 @@
 // The options that say which engine to use, shared by all commands that run a model, and their checked form.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,9 +10,9 @@
 
 namespace kvasir::app {
 
-extern const OptionSpec kModel, kContext, kThreads, kBackend, kKvType, kActivations, kQuantize, kPackedWeights, kJson;
+extern const OptionSpec kModel, kContext, kThreads, kBackend, kGpuLayers, kKvType, kActivations, kQuantize, kPackedWeights, kJson;
 
-/// kModel, kContext, kThreads, kBackend, kKvType, kActivations, kQuantize and then `more`.
+/// kModel, kContext, kThreads, kBackend, kGpuLayers, kKvType, kActivations, kQuantize and then `more`.
 std::vector<const OptionSpec*> engine_options(std::vector<const OptionSpec*> more);
 /// The same for commands that generate.
 std::vector<const OptionSpec*> serving_options(std::vector<const OptionSpec*> more);
@@ -22,6 +23,8 @@ Result<EngineKey> engine_key(const Options& options);
 Result<EngineKey> resolved_engine_key(const Context& context);
 /// Where packed weights are kept; empty: nowhere. For serving_options(). Errors: kInvalidArgument.
 Result<std::string> packed_weights_folder(const Context& context);
+/// What --gpu-layers says; nothing: auto. Errors: kInvalidArgument.
+Result<std::optional<uint32_t>> gpu_layers_option(const std::string& text);
 /// What --quantize says, alone. Errors: kInvalidArgument.
 Result<QuantizeOnLoad> quantize_option(const Options& options);
 

@@ -105,7 +105,7 @@ Json pairs_json(const std::vector<std::pair<TokenId, float>>& pairs) {
 
 Json backend_json(const BackendInfo& backend) {
   Json out{{"name", backend.name}};
-  out[backend.name == "cuda" ? "device" : "isa"] = backend.isa_or_device;
+  out[backend.name.starts_with("cuda") ? "device" : "isa"] = backend.isa_or_device;
   out["reason"] = backend.reason;
   out["threads"] = backend.threads;
   out["numerics_version"] = backend.numerics_version;
@@ -168,6 +168,7 @@ Json to_json(const ModelInfoResult& r) {
   out["vocab_size"] = m.vocab_size;
   out["chat_template"] = m.has_chat_template;
   out["backend"] = backend_json(r.backend);
+  if (r.loaded) out["gpu_layers"] = r.gpu_layers;
   Json backends = Json::array();
   for (const auto& probe : r.probes)
     backends.push_back(Json{{"name", probe.name}, {"usable", probe.usable}, {"reason", probe.reason}});
@@ -274,6 +275,7 @@ Tool get_model_info_tool() {
       {"vocab_size", "integer", "Number of tokens"},
       {"chat_template", "boolean", "Whether the file has one"},
       {"backend", "object", "name, isa or device, reason"},
+      {"gpu_layers", "integer", "Layers that lie in memory of a GPU, once loaded", false},
       {"backends", "[object]", "Every backend with the reason why it can run or not"},
       {"file", "string", "Path"},
       {"file_bytes", "integer", "Size of the file"},

@@ -141,9 +141,11 @@ Errors judge_family(const Family& family, const Form& form, RunnerOptions option
   return errors;
 }
 
+/// KVASIR_FAMILY: one family, or (with a minus before it) all others.
 bool skipped(const Family& family) {
   const char* only = std::getenv("KVASIR_FAMILY");
-  return only != nullptr && std::string_view(only) != family.folder;
+  if (only == nullptr) return false;
+  return *only == '-' ? std::string_view(only + 1) == family.folder : std::string_view(only) != family.folder;
 }
 
 /// The table of tests/families.md: written where KVASIR_FAMILIES_MD says, printed otherwise.

@@ -150,16 +150,20 @@ TEST_CASE("a device with memory of its own decides the context") {
 }
 
 TEST_CASE("a device that is too small leaves an automatic choice to the CPU, says so, and fails a forced one") {
-  World world;
-  world.environment->device_memory = 1000;
-  CHECK(world.engine->ask<GenerateResult>(generate("x", 5)).usage.completion_tokens == 5);
-  const auto info = world.engine->ask<ModelInfoResult>(ModelInfo{});
-  CHECK(info.backend.name == "fake");
-  CHECK_THAT(info.backend.reason, Catch::Contains("fake-device was not taken: out of device memory"));
-  world.engine->key.backend = "fake";
-  const auto failed = world.engine->ask<Failed>(generate("x", 5));
-  CHECK(failed.code == Code::kTooLarge);
-  CHECK(failed.message.find("out of device memory") != std::string::npos);
+  for (const bool known_before : {true, false}) {  // by the plan, or only when the load fails
+    World world;
+    world.environment->device_memory = known_before ? 1000 : 32 << 20;
+    const std::string why = known_before ? "no layer fits on the GPU" : "out of device memory";
+    CHECK(world.engine->ask<GenerateResult>(generate("x", 5)).usage.completion_tokens == 5);
+    const auto info = world.engine->ask<ModelInfoResult>(ModelInfo{});
+    CHECK(info.backend.name == "fake");
+    CHECK(info.gpu_layers == 0);
+    CHECK_THAT(info.backend.reason, Catch::Contains("fake-device was not taken: " + why));
+    world.engine->key.backend = "fake";
+    const auto failed = world.engine->ask<Failed>(generate("x", 5));
+    CHECK(failed.code == Code::kTooLarge);
+    CHECK_THAT(failed.message, Catch::Contains(why));
+  }
 }
 
 TEST_CASE("an idle model is unloaded and comes back when asked") {

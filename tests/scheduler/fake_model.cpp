@@ -296,7 +296,7 @@ Result<ModelText> FakeEnvironment::load_text(const std::string& path) const {
 
 Result<std::unique_ptr<Model>> FakeEnvironment::load(const std::string& path, const ModelOptions&, Backend& backend, const LoadProgress& progress) const {
   KVASIR_TRY(describe(path, {}));
-  if (backend.free_memory_bytes().value_or(UINT64_MAX) < uint64_t{1} << 20U) return Failure{Code::kTooLarge, "out of device memory"};
+  if (backend.free_memory_bytes().value_or(UINT64_MAX) < uint64_t{64} << 20U) return Failure{Code::kTooLarge, "out of device memory"};
   constexpr int kParts = 20;
   for (int i = 0; i < kParts; ++i) {
     if (!progress(static_cast<double>(i) / kParts)) return Failure{Code::kCancelled, "cancelled"};

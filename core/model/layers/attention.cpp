@@ -77,7 +77,7 @@ class Attention final : public Sublayer {
       kv_layer_ = scope.kv_layer_of[*c_.kv_source];
     } else {
       kv_layer_ = static_cast<uint32_t>(scope.caches.layers.size());
-      scope.caches.layers.push_back({scope.group_of_window(c_.window), c_.kv_heads, c_.k_dim, c_.v_dim});
+      scope.caches.layers.push_back({scope.group_of_window(c_.window), c_.kv_heads, c_.k_dim, c_.v_dim, scope.index});
     }
     scope.kv_layer_of[scope.index] = kv_layer_;
   }

@@ -30,6 +30,7 @@ class DeltaNet final : public Sublayer {
     delta_.k_dim = c_.state_dim;
     delta_.v_dim = c_.head_dim;
     scope.caches.state_floats.push_back(delta_.state_offset + uint64_t{c_.state_dim} * v_size());
+    scope.caches.state_layers.push_back(scope.index);
     return {};
   }
 

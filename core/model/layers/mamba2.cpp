@@ -29,6 +29,7 @@ class Mamba2 final : public Sublayer {
     scan_.state_dim = c_.state_dim;
     scan_.groups = c_.groups;
     scope.caches.state_floats.push_back(scan_.state_offset + inner * c_.state_dim);
+    scope.caches.state_layers.push_back(scope.index);
     return {};
   }
 

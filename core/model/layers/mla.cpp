@@ -33,7 +33,7 @@ class Mla final : public Sublayer {
     }
     KVASIR_TRY(plan_projection(out_, scope, "attn_output", width, uint64_t{c_.heads} * c_.v_dim));
     kv_layer_ = static_cast<uint32_t>(scope.caches.layers.size());
-    scope.caches.layers.push_back({scope.group_of_window(0), 1, key_size(), 0});
+    scope.caches.layers.push_back({scope.group_of_window(0), 1, key_size(), 0, scope.index});
     scope.kv_layer_of[scope.index] = kv_layer_;
     return {};
   }

@@ -17,6 +17,7 @@ class ShortConv final : public Sublayer {
     KVASIR_TRY(scope.plan.optional_vector(conv_.bias, scope.bias("shortconv.conv"), width));
     conv_.state_layer = static_cast<uint32_t>(scope.caches.state_floats.size());
     scope.caches.state_floats.push_back(width * (n_taps_ - 1));
+    scope.caches.state_layers.push_back(scope.index);
     return plan_projection(out_, scope, "shortconv.out_proj", width, width);
   }
 

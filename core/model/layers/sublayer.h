@@ -36,6 +36,14 @@ class Step {
   void release() {
     for (Scratch& s : std::span(scratch_).first(kept_)) s.taken = false;
   }
+  /// What follows belongs to `part`. The residual and per_layer may move; other matrices of the step are not kept then.
+  void enter(const ModelPart& part, Mat& x) {
+    Mat live[] = {x, per_layer};
+    if (!stream.enter(part, std::span(live).first(per_layer.data != nullptr ? 2 : 1))) return;
+    x = live[0];
+    per_layer = live[1];
+    kept_ = 0;
+  }
   /// Token id 0 for every row.
   std::span<const TokenId> zero_ids() {
     zero_ids_.resize(rows_);
