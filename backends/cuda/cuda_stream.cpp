@@ -99,7 +99,7 @@ void CudaStream::download(std::span<float> into, Mat x) noexcept {
   auto place = out_.take(values * sizeof(float));
   if (!place) return fail(std::move(place).error());
   copy_rows({reinterpret_cast<float*>(place->device), x.rows, x.cols, x.cols}, x.data, x.stride, nullptr);
-  downloads_.push_back({into.first(values), place->host});
+  downloads_.push_back({std::as_writable_bytes(into.first(values)), place->host});
 }
 
 Result<void> CudaStream::finish() noexcept {
@@ -117,7 +117,7 @@ Result<void> CudaStream::finish() noexcept {
   auto waited = device_.synchronize();  // also after an error: nothing may still use this step's memory
   if (!ran) return ran;
   if (!waited) return waited;
-  for (const Download& d : downloads_) std::memcpy(d.into.data(), d.from, d.into.size_bytes());
+  for (const Download& d : downloads_) std::memcpy(d.into.data(), d.from, d.into.size());
   return {};
 }
 

@@ -41,6 +41,9 @@ class CudaStream final : public Stream {
   void download(std::span<float> into, Mat x) noexcept override;
   void upload(Mat y, std::span<const float> from) noexcept override;
 
+  uint32_t most_candidates() const noexcept override { return kMostCandidates; }
+  void best(std::span<Candidate> into, Mat x, uint32_t count) noexcept override;
+
   void embed(Mat y, const Weight& table, std::span<const TokenId> ids, float scale) noexcept override;
   void add_positions(Mat y, const Weight& table, uint32_t offset) noexcept override;
   void norm(Mat y, Mat x, const NormSpec& spec) noexcept override;
@@ -95,7 +98,7 @@ class CudaStream final : public Stream {
     FloatKind kind = FloatKind::kF16;
   };
   struct Download {
-    std::span<float> into;
+    std::span<std::byte> into;
     const uint8_t* from;
   };
 
@@ -154,6 +157,7 @@ class CudaStream final : public Stream {
 
   static constexpr uint32_t kQuantisedRows = 64;  ///< up to so many rows weights are streamed, all with the same bits
   static constexpr uint32_t kMaxRows = 65535;  ///< a grid's second side
+  static constexpr uint32_t kMostCandidates = 129;  ///< --top-k 128, and one to see that there are more
 
   Device& device_;
   const StreamOptions options_;

@@ -126,7 +126,7 @@ void CudaStream::add_mass(Mat q, const AttentionSpec& spec, const KvLayerView& k
     auto out = out_.take(sums.size() * sizeof(float));
     if (!out) return fail(std::move(out).error());
     if (error_) return;
-    downloads_.push_back({sums, out->host});
+    downloads_.push_back({std::as_writable_bytes(std::span(sums)), out->host});
     mass_places_.push_back({&sums, const_cast<float*>(there), reinterpret_cast<float*>(out->device)});
     place = std::prev(mass_places_.end());
   }

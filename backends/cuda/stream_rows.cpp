@@ -160,4 +160,28 @@ void CudaStream::rope(Mat x, uint32_t heads, const RopeSpec& spec) noexcept {
   launch<RopeArgs>(KernelId::kRope, {heads, x.rows, 1}, kThreads) = rope_args(x, heads, spec, frequencies);
 }
 
+void CudaStream::best(std::span<Candidate> into, Mat x, uint32_t count) noexcept {
+  static_assert(sizeof(Candidate) == sizeof(BestValue));
+  constexpr uint32_t kBestThreads = 256, kBestPiece = 4096;  // as best.cuh
+  if (!has_data(x) || !require(count > 0 && count <= kMostCandidates && count <= x.cols && into.size() >= uint64_t{x.rows} * count, "best: too many or too little room")) return;
+  const auto wanted = into.first(size_t{x.rows} * count);
+  const uint32_t pieces = ceil_div(x.cols, kBestPiece);
+  const uint64_t place = arena_.place();
+  auto* keys = scratch<uint64_t>(uint64_t{x.rows} * pieces * count);
+  auto out = out_.take(wanted.size_bytes());
+  if (!out) return fail(std::move(out).error());
+  if (error_) return;
+  const auto fill = [&](BestArgs& args) {
+    args.x = view_of(x);
+    args.pieces = keys;
+    args.out = reinterpret_cast<BestValue*>(out->device);
+    args.count = count;
+    args.piece_count = pieces;
+  };
+  fill(launch<BestArgs>(KernelId::kBestPieces, {pieces, x.rows, 1}, kBestThreads));
+  fill(launch<BestArgs>(KernelId::kBestMerge, {x.rows, 1, 1}, kBestThreads));
+  downloads_.push_back({std::as_writable_bytes(wanted), out->host});
+  arena_.rewind(place);  // ops stay in order
+}
+
 }  // namespace kvasir::cuda

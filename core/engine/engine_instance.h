@@ -135,7 +135,8 @@ class EngineInstance {
   StepBudget budget() const;
   void deliver(const StepPlan& plan);
   void deliver_tokens(Requests::iterator request, const PlannedRows& part, uint32_t first_row, TimePoint now);
-  bool deliver_token(Requests::iterator request, std::span<float> logits, TimePoint now);
+  bool deliver_token(Requests::iterator request, uint32_t row, TimePoint now);
+  uint32_t candidates_wanted(const StepPlan& plan) const;
   void guess(uint64_t serial, Request& request);
   void complete(Requests::iterator request);
   void on_backend_error(const StepPlan& plan, const Error& error);
@@ -206,6 +207,7 @@ class EngineInstance {
   std::string cache_identity_;
   ParkedPages parked_;
   std::vector<std::byte> block_;  // one page of every group, on its way
+  uint32_t candidates_ = 0;  // per row of the last step; 0: it gave logits
   double ms_per_row_ = 0;
   GuessPolicy guess_policy_;
   bool stalled_ = false;  // there is work, but the last plan was empty

@@ -87,6 +87,19 @@ StepBudget EngineInstance::budget() const {
   return out;
 }
 
+/// Enough for every row of the step, if the backend can choose candidates and nobody needs all logits; else 0.
+uint32_t EngineInstance::candidates_wanted(const StepPlan& plan) const {
+  uint32_t most = 0;
+  for (const PlannedRows& part : plan.parts) {
+    if (part.logit_rows() == 0) continue;
+    const Request& request = requests_.at(part.id);
+    const uint32_t wanted = request.generation ? request.generation->candidates() : 0;
+    if (wanted == 0) return 0;
+    most = std::max(most, wanted);
+  }
+  return most <= runner_->most_candidates() ? most : 0;
+}
+
 bool EngineInstance::step() {
   const TimePoint started = clock_.now();
   const StepPlan plan = scheduler_->plan(budget(), started, {.admitted = [this](SeqId serial) { restore_pages(serial); },
@@ -102,7 +115,8 @@ bool EngineInstance::step() {
     request.cached_tokens = scheduler_->reused_tokens(part.id);
     counters_.cached_tokens.fetch_add(request.cached_tokens, std::memory_order_relaxed);
   }
-  const auto computed = runner_->run(plan, *scheduler_, captures(plan));
+  candidates_ = candidates_wanted(plan);
+  const auto computed = runner_->run(plan, *scheduler_, captures(plan), candidates_);
   if (!computed) {
     on_backend_error(plan, computed.error());
     return true;
@@ -163,7 +177,7 @@ void EngineInstance::deliver_tokens(Requests::iterator request, const PlannedRow
   r.guessed_tokens += part.guesses;
   counters_.guessed_tokens.fetch_add(part.guesses, std::memory_order_relaxed);
   for (uint32_t row = first_row;; ++row) {
-    if (!deliver_token(request, runner_->logits(row), now)) return;
+    if (!deliver_token(request, row, now)) return;
     if (!scheduler_->take_guess(serial)) break;
     ++r.accepted_tokens;
     counters_.accepted_tokens.fetch_add(1, std::memory_order_relaxed);
@@ -181,10 +195,11 @@ void EngineInstance::guess(uint64_t serial, Request& request) {
 }
 
 /// True: the sequence goes on.
-bool EngineInstance::deliver_token(Requests::iterator request, std::span<float> logits, TimePoint now) {
+bool EngineInstance::deliver_token(Requests::iterator request, uint32_t row, TimePoint now) {
   const uint64_t serial = request->first;
   Request& r = request->second;
-  auto accepted = r.generation->accept(logits, scheduler_->tokens(serial));
+  const std::span<const TokenId> history = scheduler_->tokens(serial);
+  auto accepted = candidates_ > 0 ? r.generation->accept(runner_->candidates(row), history) : r.generation->accept(runner_->logits(row), history);
   if (!accepted) {
     fail(request, accepted.error().code, accepted.error().message);
     return false;

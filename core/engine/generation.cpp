@@ -129,6 +129,18 @@ Result<Generation::Step> Generation::accept(std::span<float> logits, std::span<c
   const std::optional<TokenId> forced = next_forced();
   const TokenId token = forced ? *forced : KVASIR_TRY(sampler_.sample(logits, history, tokens_.size(), history.size()));
   if (want_logprobs_) record(raw_logits_, token);
+  return take(token, thinks);
+}
+
+Result<Generation::Step> Generation::accept(std::span<const Candidate> best, std::span<const TokenId> history) {
+  const bool thinks = text_.in_reasoning();
+  const std::optional<TokenId> forced = next_forced();
+  const size_t wanted = candidates();
+  return take(forced ? *forced : KVASIR_TRY(sampler_.sample_best(best.first(std::min(wanted, best.size())), history.size())), thinks);
+}
+
+/// `thinks`: whether the answer was inside a thought before it.
+Generation::Step Generation::take(TokenId token, bool thinks) {
   tokens_.push_back(token);
   Step step{.token = token, .delta = {}, .finish = {}};
   if (!ends(token)) step.delta = text_.push(token);

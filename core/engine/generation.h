@@ -40,6 +40,10 @@ class Generation {
     std::optional<FinishReason> finish;
   };
   Result<Step> accept(std::span<float> logits, std::span<const TokenId> history);
+  /// How many candidates of a row choose the same token as all its logits; 0: all are needed.
+  uint32_t candidates() const noexcept { return want_logprobs_ || digest_logits_ ? 0 : sampler_.candidates(); }
+  /// The same from a row's candidates; at least candidates() of them, or the whole vocabulary.
+  Result<Step> accept(std::span<const Candidate> best, std::span<const TokenId> history);
   /// Why it ends when the prompt was computed and room() is 0.
   FinishReason reason_without_room() const noexcept;
   uint64_t completion_tokens() const noexcept { return tokens_.size(); }
@@ -52,6 +56,7 @@ class Generation {
   End finish(FinishReason reason, uint64_t cached_tokens, const RequestTimes& times, TimePoint now);
 
  private:
+  Step take(TokenId token, bool thinks);
   void record(std::span<const float> logits, TokenId token);
   void describe_context(GenerateResult& result) const;
   bool ends(TokenId token) const;

@@ -117,11 +117,20 @@ Result<void> ModelRunner::compact(std::span<const ContextStage> stages, std::spa
   return {};
 }
 
-Result<void> ModelRunner::run(const StepPlan& plan, const Scheduler& scheduler, std::span<const Capture> captures) {
+uint32_t ModelRunner::most_candidates() const noexcept {
+  return static_cast<uint32_t>(std::min<size_t>(stream_->most_candidates(), vocab_));
+}
+
+Result<void> ModelRunner::run(const StepPlan& plan, const Scheduler& scheduler, std::span<const Capture> captures, uint32_t candidates) {
   for (const PageCopy& copy : plan.copies) KVASIR_TRY(pool_->copy_page(copy.group, copy.from, copy.to));
   for (const uint32_t slot : plan.fresh_states) KVASIR_TRY(pool_->zero_state(slot));
   lay_out(plan, scheduler);
   lay_out_captures(plan, scheduler, captures);
+  best_count_ = candidates;
+  if (candidates > 0) {
+    best_.resize(logit_rows_.size() * candidates);
+    return model_.forward_best(*stream_, *pool_, layout_, tokens_, logit_rows_, best_, candidates);
+  }
   const size_t needed = logit_rows_.size() * vocab_;
   if (logits_.size() < needed) logits_.resize(needed);
   return model_.forward(*stream_, *pool_, layout_, tokens_, logit_rows_, std::span(logits_).first(needed));

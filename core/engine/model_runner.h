@@ -25,8 +25,11 @@ class ModelRunner {
   static Result<std::unique_ptr<ModelRunner>> create(Model& model, Backend& backend, const KvPoolSpec& spec,
                                                      uint32_t max_rows);
 
-  /// One step. Errors: kBackend; then the KV of the plan's rows is undefined and recover() must be called.
-  Result<void> run(const StepPlan& plan, const Scheduler& scheduler, std::span<const Capture> captures = {});
+  /// One step. `candidates`: of each row only so many likeliest tokens are wanted; 0: all logits. Errors: kBackend; then
+  /// the KV of the plan's rows is undefined and recover() must be called.
+  Result<void> run(const StepPlan& plan, const Scheduler& scheduler, std::span<const Capture> captures = {}, uint32_t candidates = 0);
+  /// Candidates that run() may be asked for at most.
+  uint32_t most_candidates() const noexcept;
   /// The rows that the last of `stages` keeps of a page table become the pages `to`. Errors: kUnsupported, and those of
   /// the pool.
   Result<void> compact(std::span<const ContextStage> stages, std::span<const PageId> from, std::span<const PageId> to);
@@ -35,6 +38,8 @@ class ModelRunner {
   AttentionMass empty_mass(uint32_t slots) const;
   /// Logits of the last run, by the order of the plan's logit rows. Scratch: the sampler works in place.
   std::span<float> logits(uint32_t row) noexcept { return std::span(logits_).subspan(size_t{row} * vocab_, vocab_); }
+  /// The same of a run with candidates.
+  std::span<const Candidate> candidates(uint32_t row) const noexcept { return std::span(best_).subspan(size_t{row} * best_count_, best_count_); }
   /// A fresh stream after an error.
   Result<void> recover();
   /// One page of each group, back to back. Errors: those of the pool.
@@ -61,6 +66,8 @@ class ModelRunner {
   std::vector<TokenId> tokens_;
   std::vector<uint32_t> logit_rows_;
   std::vector<float> logits_;
+  std::vector<Candidate> best_;
+  uint32_t best_count_ = 0;  ///< 0: the last run gave logits
 };
 
 }  // namespace kvasir

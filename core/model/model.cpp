@@ -125,18 +125,32 @@ class LoadedModel final : public Model {
 
   Result<void> forward(Stream& stream, KvPool& pool, const StepLayout& layout, std::span<const TokenId> tokens,
                        std::span<const uint32_t> logit_rows, std::span<float> logits) override {
-    if (tokens.size() != layout.rows || logits.size() != logit_rows.size() * description_.vocab_size) {
-      return Failure(Code::kInternal, "forward: tokens or logits do not match the layout");
+    if (logits.size() != logit_rows.size() * description_.vocab_size) {
+      return Failure(Code::kInternal, "forward: logits do not match the layout");
     }
+    KVASIR_TRY(check(layout, tokens));
+    return transformer_->forward(stream, pool, layout, tokens, {.rows = logit_rows, .logits = logits, .best = {}});
+  }
+  Result<void> forward_best(Stream& stream, KvPool& pool, const StepLayout& layout, std::span<const TokenId> tokens,
+                            std::span<const uint32_t> logit_rows, std::span<Candidate> best, uint32_t count) override {
+    if (best.size() != logit_rows.size() * count || count == 0 || count > description_.vocab_size) {
+      return Failure(Code::kInternal, "forward: candidates do not match the layout");
+    }
+    KVASIR_TRY(check(layout, tokens));
+    return transformer_->forward(stream, pool, layout, tokens, {.rows = logit_rows, .logits = {}, .best = best, .count = count});
+  }
+
+ private:
+  Result<void> check(const StepLayout& layout, std::span<const TokenId> tokens) const {
+    if (tokens.size() != layout.rows) return Failure(Code::kInternal, "forward: tokens do not match the layout");
     for (const TokenId id : tokens) {
       if (id < 0 || static_cast<uint32_t>(id) >= description_.vocab_size) {
         return Failure(Code::kInvalidArgument, "token id " + std::to_string(id) + " is outside the vocabulary");
       }
     }
-    return transformer_->forward(stream, pool, layout, tokens, logit_rows, logits);
+    return {};
   }
 
- private:
   ModelDescription description_;
   ModelText text_;
   std::vector<std::unique_ptr<Weight>> weights_;

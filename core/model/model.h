@@ -111,6 +111,13 @@ class Model {
   /// are then undefined.
   virtual Result<void> forward(Stream& stream, KvPool& pool, const StepLayout& layout, std::span<const TokenId> tokens,
                                std::span<const uint32_t> logit_rows, std::span<float> logits) = 0;
+  /// The same, but of each row only its `count` likeliest tokens, as Stream::best(); for streams that can. Errors also:
+  /// kUnsupported.
+  virtual Result<void> forward_best(Stream& stream, KvPool& pool, const StepLayout& layout, std::span<const TokenId> tokens,
+                                    std::span<const uint32_t> logit_rows, std::span<Candidate> best, uint32_t count) {
+    (void)stream, (void)pool, (void)layout, (void)tokens, (void)logit_rows, (void)best, (void)count;
+    return Failure(Code::kUnsupported, "this model gives whole rows of logits only");
+  }
 };
 
 }  // namespace kvasir

@@ -89,8 +89,7 @@ Result<std::vector<RopeSpec>> Transformer::key_ropes() const {
 }
 
 Result<void> Transformer::forward(Stream& stream, KvPool& pool, const StepLayout& layout,
-                                  std::span<const TokenId> tokens, std::span<const uint32_t> logit_rows,
-                                  std::span<float> logits) const {
+                                  std::span<const TokenId> tokens, const HeadOutput& out) const {
   stream.begin(layout, &pool);
   Step step(stream, layout.rows, config_.width);
   Mat x = stream.alloc(layout.rows, config_.width);
@@ -102,16 +101,16 @@ Result<void> Transformer::forward(Stream& stream, KvPool& pool, const StepLayout
     blocks_[layer]->run(step, x);
     step.release();
   }
-  if (!logit_rows.empty()) {
+  if (!out.rows.empty()) {
     step.enter({ModelPart::Kind::kHead}, x);
-    head(step, x, logit_rows, logits);
+    head(step, x, out);
   }
   return stream.finish();
 }
 
-void Transformer::head(Step& step, Mat x, std::span<const uint32_t> rows, std::span<float> logits) const {
-  for (size_t begin = 0; begin < rows.size(); begin += kHeadRows) {
-    const auto chunk = rows.subspan(begin, std::min(kHeadRows, rows.size() - begin));
+void Transformer::head(Step& step, Mat x, const HeadOutput& out) const {
+  for (size_t begin = 0; begin < out.rows.size(); begin += kHeadRows) {
+    const auto chunk = out.rows.subspan(begin, std::min(kHeadRows, out.rows.size() - begin));
     const auto count = static_cast<uint32_t>(chunk.size());
     Mat wanted = step.alloc(count, config_.width);
     Mat y = step.alloc(count, config_.vocab);
@@ -120,7 +119,11 @@ void Transformer::head(Step& step, Mat x, std::span<const uint32_t> rows, std::s
         {y, output_ != nullptr ? output_ : embedding_, output_bias_, false, config_.logit_scale}};
     step.stream.norm_linear(parts, wanted, output_norm_);
     if (config_.logit_soft_cap > 0.0F) step.stream.soft_cap(y, config_.logit_soft_cap);
-    step.stream.download(logits.subspan(begin * config_.vocab, size_t{count} * config_.vocab), y);
+    if (out.logits.empty()) {
+      step.stream.best(out.best.subspan(begin * out.count, size_t{count} * out.count), y, out.count);
+    } else {
+      step.stream.download(out.logits.subspan(begin * config_.vocab, size_t{count} * config_.vocab), y);
+    }
     step.release();
   }
 }

@@ -12,6 +12,14 @@
 
 namespace kvasir {
 
+/// What is wanted of which rows of a step: all logits, or the likeliest tokens.
+struct HeadOutput {
+  std::span<const uint32_t> rows;
+  std::span<float> logits;     ///< [rows][vocabulary]
+  std::span<Candidate> best;   ///< [rows][count], if there are no logits
+  uint32_t count = 0;
+};
+
 class Transformer {
  public:
   /// Registers every weight that `config` needs. Errors: kCorrupt (tensors missing or of another shape).
@@ -19,7 +27,7 @@ class Transformer {
 
   /// One step, as Model::forward(). Errors: kBackend, and what the stream reports.
   Result<void> forward(Stream& stream, KvPool& pool, const StepLayout& layout, std::span<const TokenId> tokens,
-                       std::span<const uint32_t> logit_rows, std::span<float> logits) const;
+                       const HeadOutput& out) const;
 
   const ModelConfig& config() const noexcept { return config_; }
   /// Layers and state sizes of the caches; page and slot counts are left to the caller.
@@ -36,7 +44,7 @@ class Transformer {
   explicit Transformer(ModelConfig config) : config_(std::move(config)) {}
   Result<void> plan_weights(WeightPlan& plan);
   void number_groups();
-  void head(Step& step, Mat x, std::span<const uint32_t> rows, std::span<float> logits) const;
+  void head(Step& step, Mat x, const HeadOutput& out) const;
 
   ModelConfig config_;
   KvPoolSpec caches_;

@@ -28,16 +28,20 @@ float bounded(float logit) noexcept {
 }
 
 /// A model never gives NaN or +inf; -inf is a masked token.
+Result<void> check_logit(float logit, size_t token) {
+  if (!std::isnan(logit) && logit != std::numeric_limits<float>::infinity()) return {};
+  return Failure{Code::kBackend, "the model gave " + std::string(std::isnan(logit) ? "NaN" : "+inf") + " as the logit of token " + std::to_string(token)};
+}
+
+Failure none_finite() { return {Code::kBackend, "the model gave no finite logit"}; }
+
 Result<void> check_raw(std::span<const float> logits) {
   bool any_finite = false;
   for (size_t i = 0; i < logits.size(); ++i) {
-    if (std::isnan(logits[i]) || logits[i] == std::numeric_limits<float>::infinity()) {
-      return Failure{Code::kBackend, "the model gave " + std::string(std::isnan(logits[i]) ? "NaN" : "+inf") +
-                                         " as the logit of token " + std::to_string(i)};
-    }
+    KVASIR_TRY(check_logit(logits[i], i));
     any_finite = any_finite || logits[i] != kMinusInfinity;
   }
-  if (!any_finite) return Failure{Code::kBackend, "the model gave no finite logit"};
+  if (!any_finite) return none_finite();
   return {};
 }
 
@@ -179,12 +183,43 @@ Result<TokenId> Sampler::sample(std::span<float> logits, std::span<const TokenId
                       better);
     candidates_.resize(sorted);
   }
+  return choose(sorted, best, position);
+}
+
+/// The draw among candidates_, the first `sorted` of which are in order.
+TokenId Sampler::choose(size_t sorted, float best, uint64_t position) {
   if (params_.top_p < 1.0F) keep_top_p(candidates_, sorted, best, params_.top_p);
   if (params_.min_p > 0.0F) {
     const double threshold = double{best} + std::log(double{params_.min_p});
     std::erase_if(candidates_, [threshold](const Choice& c) { return double{c.first} < threshold; });
   }
   return draw(candidates_, best, params_.temperature, uniform_at(params_.seed, position));
+}
+
+uint32_t Sampler::candidates() const noexcept {
+  const bool neutral = params_.repeat_penalty == 1.0F && params_.frequency_penalty == 0.0F && params_.presence_penalty == 0.0F && params_.logit_bias.empty();
+  if (!neutral) return 0;
+  if (params_.temperature == 0.0F) return 1;
+  return params_.top_k == 0 || params_.top_k == std::numeric_limits<uint32_t>::max() ? 0 : params_.top_k + 1;  // one more tells whether there are more
+}
+
+Result<TokenId> Sampler::sample_best(std::span<const Candidate> best, uint64_t position) {
+  if (best.empty()) return Failure{Code::kInternal, "no candidates to sample from"};
+  KVASIR_TRY(check_logit(best[0].logit, static_cast<size_t>(best[0].id)));  // NaN and +inf come first
+  if (best[0].logit == kMinusInfinity) return none_finite();
+  if (params_.temperature == 0.0F) return best[0].id;
+  candidates_.clear();
+  for (const Candidate& c : best) {
+    if (c.logit != kMinusInfinity) candidates_.emplace_back(c.logit, c.id);
+  }
+  const float largest = best[0].logit;
+  if (candidates_.size() > params_.top_k) {
+    candidates_.resize(params_.top_k);
+    return choose(params_.top_k, largest, position);
+  }
+  // All that are possible: sample() has them by id then, and sums in that order.
+  std::ranges::sort(candidates_, {}, &Choice::second);
+  return choose(0, largest, position);
 }
 
 TokenLogprob logprob_of(std::span<const float> logits, TokenId token, uint32_t top) {

@@ -43,9 +43,17 @@ class Sampler {
   /// `n_output` of them output. `logits` is scratch afterwards. Errors: kBackend if a logit
   /// is NaN or +inf, or none is finite; kInvalidArgument if logit_bias bans every token.
   Result<TokenId> sample(std::span<float> logits, std::span<const TokenId> history, size_t n_output, uint64_t position);
+  /// How many of the likeliest tokens sample_best() needs to choose as sample() does; 0: it needs all logits (penalties,
+  /// bias, a draw among all tokens).
+  uint32_t candidates() const noexcept;
+  /// The same choice from the row's likeliest tokens, best first, lower id first among equals: candidates() of them, or all
+  /// of a smaller vocabulary. Errors: kBackend as sample().
+  Result<TokenId> sample_best(std::span<const Candidate> best, uint64_t position);
   const SamplingParams& params() const noexcept { return params_; }
 
  private:
+  TokenId choose(size_t sorted, float best, uint64_t position);
+
   SamplingParams params_;
   std::vector<std::pair<float, TokenId>> candidates_;  // reused between calls: no allocation per token in steady state
   std::vector<TokenId> token_scratch_;                 // likewise, for the penalties

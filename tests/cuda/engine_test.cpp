@@ -144,6 +144,21 @@ TEST_CASE("contexts are compressed on the GPU: by attention, aged, whole and div
   }
 }
 
+TEST_CASE("tokens sampled from the candidates of the GPU are those that the CPU samples", "[cuda][engine][sampling]") {
+  const auto path = KVASIR_NEEDS(shared_data("stories260K/stories260K-f32.gguf"));
+  const Lab lab{path.string()};
+  const auto gpu = lab.start("cuda"), cpu = lab.start("cpu");
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    Generate command = generate("Once upon a time", 8);
+    command.sampling = {.temperature = 0.9F, .top_p = 0.9F, .min_p = seed % 2 == 0 ? 0.0F : 0.05F, .repeat_penalty = 1.0F, .frequency_penalty = 0.0F,
+                        .presence_penalty = 0.0F, .top_k = seed == 3 ? 128 : 40, .seed = seed, .logit_bias = {}};
+    const auto want = cpu->ask<GenerateResult>(command).tokens;
+    CHECK(gpu->ask<GenerateResult>(command).tokens == want);
+    command.want_logprobs = true;  // all logits are needed: the long way gives the same
+    CHECK(gpu->ask<GenerateResult>(command).tokens == want);
+  }
+}
+
 TEST_CASE("a GPU that is too small takes the layers that fit, says so, and the answer is the same", "[cuda][engine][offload]") {
   const auto path = KVASIR_NEEDS(shared_data("stories260K/stories260K-f32.gguf"));
   Lab lab{path.string()};

@@ -1,7 +1,10 @@
 // What the stream does beside its ops: chunks, graphs, memory, mistakes.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <numeric>
 
 #include "tests/cuda/emulated_lab.h"
 
@@ -161,6 +164,49 @@ TEST_CASE("more kinds of steps than are kept still run right", "[cuda][graphs]")
       const auto layout = layout_of({rows}, {0});
       CHECK(same_bits(layer(graphs.lab, *graphs.weight, layout), layer(eager.lab, *eager.weight, layout)));
     }
+  }
+}
+
+TEST_CASE("the best of a row are the largest in order, whatever is in it", "[cuda][sampling]") {
+  for (const auto order : {cuda::emulation::Order::kForward, cuda::emulation::Order::kShuffled}) {
+    Lab lab(open_emulated(Activations::kF32, {.order = order}));
+    constexpr uint32_t kRows = 3, kCols = 9000, kCount = 41;  // three pieces, the last one short
+    std::vector<float> x(kRows * kCols);
+    Noise noise(9);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = i / kCols == 1 ? static_cast<float>(noise.bits() % 30) : noise.normal();  // row 1: many equals
+    for (const uint32_t masked : {0U, 17U, 8999U}) x[2 * kCols + masked] = -INFINITY;
+    std::fill(x.begin() + 2 * kCols + 20, x.begin() + 3 * kCols, -INFINITY);
+    x[2 * kCols + 3] = 0.0F;
+    x[2 * kCols + 2] = -0.0F;
+    std::vector<Candidate> got(kRows * kCount);
+    lab.run(kRows, [&](Lab& l) {
+      const Mat m = l.values(kRows, kCols, x);
+      l.stream().best(got, m, kCount);
+      l.output(m);
+    });
+    for (uint32_t row = 0; row < kRows; ++row) {
+      std::vector<TokenId> ids(kCols);
+      std::iota(ids.begin(), ids.end(), 0);
+      std::ranges::stable_sort(ids, [&](TokenId a, TokenId b) { return x[row * kCols + static_cast<uint32_t>(a)] > x[row * kCols + static_cast<uint32_t>(b)]; });
+      bool same = true;
+      for (uint32_t i = 0; i < kCount; ++i) {
+        const Candidate& c = got[row * kCount + i];
+        same = same && c.id == ids[i] && c.logit == x[row * kCols + static_cast<uint32_t>(ids[i])];
+      }
+      CAPTURE(row);
+      CHECK(same);
+    }
+    x[kCols + 77] = -NAN;
+    x[kCols + 80] = INFINITY;
+    lab.run(kRows, [&](Lab& l) {
+      const Mat m = l.values(kRows, kCols, x);
+      l.stream().best(got, m, 2);
+      l.output(m);
+    });
+    CHECK(std::isnan(got[2].logit));
+    CHECK(got[2].id == 77);
+    CHECK(got[3].id == 80);
+    CHECK_THROWS(lab.run(1, [&](Lab& l) { l.stream().best(got, l.values(1, 4, {1, 2, 3, 4}), 5); }));
   }
 }
 

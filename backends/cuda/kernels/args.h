@@ -55,6 +55,16 @@ struct CopyRowsArgs {  ///< y[i] = x[rows == null ? i : rows[i]]
   uint64_t x_stride;
   const uint32_t* rows;
 };
+struct BestValue {  ///< kvasir::Candidate
+  float logit;
+  uint32_t id;
+};
+struct BestArgs {  ///< the largest values of each row, in order
+  MatView x;
+  uint64_t* pieces;  ///< [rows][pieces of a row][count], keys
+  BestValue* out;    ///< [rows][count]
+  uint32_t count, piece_count;
+};
 struct RopeArgs {
   float* x;
   uint64_t stride;

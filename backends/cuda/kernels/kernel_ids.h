@@ -7,7 +7,7 @@
 namespace kvasir::cuda {
 
 enum class KernelId : uint32_t {
-  kDecodeRows, kNorm, kElement, kCopyRows, kRope,
+  kDecodeRows, kNorm, kElement, kCopyRows, kRope, kBestPieces, kBestMerge,
   kRepack, kDecodeMatrix,
   kLinearExact, kRouter, kExpertLinear, kExpertSum,
   kStoreKv, kRopeStore, kAttention, kAttentionMerge, kMassTotals, kMassSum, kGather,
@@ -47,6 +47,7 @@ struct KernelTable {
 void list_row_kernels(KernelTable& table);
 void list_linear_kernels(KernelTable& table);
 void list_attention_kernels(KernelTable& table);
+void list_best_kernels(KernelTable& table);
 void list_compaction_kernels(KernelTable& table);
 void list_recurrent_kernels(KernelTable& table);
 void list_gemv_kernels(KernelTable& table);
@@ -55,6 +56,7 @@ inline void list_all_kernels(KernelTable& table) {
   list_row_kernels(table);
   list_linear_kernels(table);
   list_attention_kernels(table);
+  list_best_kernels(table);
   list_compaction_kernels(table);
   list_recurrent_kernels(table);
   list_gemv_kernels(table);
