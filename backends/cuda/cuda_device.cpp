@@ -36,6 +36,16 @@ bool is_sticky(cudaError_t error) noexcept {
 std::string words(cudaError_t error) { return std::string(cudaGetErrorName(error)) + ": " + cudaGetErrorString(error); }
 std::string version_text(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
 
+/// The current device belongs to the thread: models are loaded by another one than runs them, and one thread may run
+/// several GPUs.
+cudaError_t take_up_device(int index) noexcept {
+  thread_local int current = -1;
+  if (current == index) return cudaSuccess;
+  const cudaError_t error = cudaSetDevice(index);
+  current = error == cudaSuccess ? index : -1;
+  return error;
+}
+
 struct CudaGraph final : Graph {
   cudaGraphExec_t exec = nullptr;
   ~CudaGraph() override {
@@ -47,6 +57,7 @@ class CudaDevice final : public Device {
  public:
   explicit CudaDevice(int index) : index_(index) { list_all_kernels(kernels_); }
   ~CudaDevice() override {
+    take_up();
     library_.reset();
     for (cudaEvent_t event : events_) {
       if (event != nullptr) cudaEventDestroy(event);
@@ -56,7 +67,7 @@ class CudaDevice final : public Device {
   }
 
   Result<void> open() {
-    KVASIR_TRY(check(cudaSetDevice(index_), "cudaSetDevice"));
+    KVASIR_TRY(check(take_up_device(index_), "cudaSetDevice"));
     KVASIR_TRY(check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate"));
     for (cudaEvent_t& event : events_) KVASIR_TRY(check(cudaEventCreate(&event), "cudaEventCreate"));
     KVASIR_TRY(read_facts());
@@ -90,7 +101,10 @@ class CudaDevice final : public Device {
   Result<void> copy_in(void* to, const void* from, uint64_t bytes) override { return copy(to, from, bytes, cudaMemcpyHostToDevice); }
   Result<void> copy_out(void* to, const void* from, uint64_t bytes) override { return copy(to, from, bytes, cudaMemcpyDeviceToHost); }
   Result<void> copy_within(void* to, const void* from, uint64_t bytes) override { return copy(to, from, bytes, cudaMemcpyDeviceToDevice); }
-  Result<void> clear(void* memory, uint64_t bytes) override { return check(cudaMemsetAsync(memory, 0, bytes, stream_), "cudaMemsetAsync"); }
+  Result<void> clear(void* memory, uint64_t bytes) override {
+    take_up();
+    return check(cudaMemsetAsync(memory, 0, bytes, stream_), "cudaMemsetAsync");
+  }
 
   Result<void> launch(const Launch& launch) override {
     take_up();
@@ -113,6 +127,7 @@ class CudaDevice final : public Device {
 
   Result<void> synchronize() override {
     // A short step ends sooner than a sleeping thread wakes; a long one must not keep a core busy.
+    take_up();
     const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(300);
     cudaError_t state = cudaStreamQuery(stream_);
     while (state == cudaErrorNotReady && std::chrono::steady_clock::now() < until) state = cudaStreamQuery(stream_);
@@ -123,6 +138,7 @@ class CudaDevice final : public Device {
   bool has_products() noexcept override {
     if (!looked_for_library_ && !lost_) {
       looked_for_library_ = true;
+      take_up();
       auto library = CublasLt::open(*this);
       if (library) library_ = *std::move(library);
     }
@@ -130,10 +146,14 @@ class CudaDevice final : public Device {
   }
   Result<void> product(const Product& product) override {
     if (lost_) return Failure{Code::kBackend, "the GPU was lost: " + lost_because_};
+    take_up();
     return library_->multiply(product, stream_);
   }
 
-  Result<void> begin_capture() override { return check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture"); }
+  Result<void> begin_capture() override {
+    take_up();
+    return check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  }
   Result<std::unique_ptr<Graph>> end_capture() override {
     cudaGraph_t graph = nullptr;
     KVASIR_TRY(check(cudaStreamEndCapture(stream_, &graph), "cudaStreamEndCapture"));
@@ -143,9 +163,15 @@ class CudaDevice final : public Device {
     KVASIR_TRY(check(made, "cudaGraphInstantiate"));
     return std::unique_ptr<Graph>(std::move(out));
   }
-  Result<void> replay(Graph& graph) override { return check(cudaGraphLaunch(static_cast<CudaGraph&>(graph).exec, stream_), "cudaGraphLaunch"); }
+  Result<void> replay(Graph& graph) override {
+    take_up();
+    return check(cudaGraphLaunch(static_cast<CudaGraph&>(graph).exec, stream_), "cudaGraphLaunch");
+  }
 
-  Result<void> note_time(uint32_t place) override { return check(cudaEventRecord(events_[place % events_.size()], stream_), "cudaEventRecord"); }
+  Result<void> note_time(uint32_t place) override {
+    take_up();
+    return check(cudaEventRecord(events_[place % events_.size()], stream_), "cudaEventRecord");
+  }
   Result<double> milliseconds(uint32_t from, uint32_t to) override {
     float out = 0;
     KVASIR_TRY(check(cudaEventElapsedTime(&out, events_[from % events_.size()], events_[to % events_.size()]), "cudaEventElapsedTime"));
@@ -166,12 +192,8 @@ class CudaDevice final : public Device {
     return Failure{Code::kBackend, text};
   }
 
-  /// The current device belongs to the thread: models are loaded by another one than runs them.
-  void take_up() const noexcept {
-    thread_local int current = -1;
-    if (current == index_) return;
-    if (cudaSetDevice(index_) == cudaSuccess) current = index_;
-  }
+  /// A failure shows in the call that follows.
+  void take_up() const noexcept { (void)take_up_device(index_); }
 
   Result<void> copy(void* to, const void* from, uint64_t bytes, cudaMemcpyKind kind) {
     if (bytes == 0) return {};
@@ -234,29 +256,30 @@ class CudaDevice final : public Device {
 
 DeviceProbe probe_device(int index) noexcept {
   int driver = 0, count = 0;
-  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) return {false, "no NVIDIA driver: libcuda.so.1 is not there"};
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) return {false, "no NVIDIA driver: libcuda.so.1 is not there", 0};
   const cudaError_t counted = cudaGetDeviceCount(&count);
   cudaGetLastError();
   if (counted == cudaErrorInsufficientDriver) {
-    return {false, "the NVIDIA driver is too old: it knows CUDA " + version_text(driver) + ", this build needs " + version_text(CUDART_VERSION)};
+    return {false, "the NVIDIA driver is too old: it knows CUDA " + version_text(driver) + ", this build needs " + version_text(CUDART_VERSION), 0};
   }
   if (counted == cudaErrorNoDevice || (counted == cudaSuccess && count == 0)) {
-    return {false, "the NVIDIA driver (CUDA " + version_text(driver) + ") shows no GPU; is it hidden by CUDA_VISIBLE_DEVICES?"};
+    return {false, "the NVIDIA driver (CUDA " + version_text(driver) + ") shows no GPU; is it hidden by CUDA_VISIBLE_DEVICES?", 0};
   }
-  if (counted != cudaSuccess) return {false, "the NVIDIA driver fails: " + words(counted)};
-  if (index >= count) return {false, "GPU " + std::to_string(index) + " was asked for, there are " + std::to_string(count)};
+  if (counted != cudaSuccess) return {false, "the NVIDIA driver fails: " + words(counted), 0};
+  if (index >= count) return {false, "GPU " + std::to_string(index) + " was asked for, there are " + std::to_string(count), 0};
   cudaDeviceProp properties{};
   const cudaError_t read = cudaGetDeviceProperties(&properties, index);
   cudaGetLastError();
-  if (read != cudaSuccess) return {false, "the GPU cannot be read: " + words(read)};
+  if (read != cudaSuccess) return {false, "the GPU cannot be read: " + words(read), 0};
   const std::string name = properties.name;
   const auto capability = static_cast<uint32_t>(properties.major * 10 + properties.minor);
   if (capability < kLeastCapability) {
-    return {false, name + " has compute capability " + std::to_string(properties.major) + "." + std::to_string(properties.minor) + ", 8.0 is needed"};
+    return {false, name + " has compute capability " + std::to_string(properties.major) + "." + std::to_string(properties.minor) + ", 8.0 is needed", 0};
   }
-  if (properties.totalGlobalMem < kLeastMemory) return {false, name + " has only " + std::to_string(properties.totalGlobalMem >> 20U) + " MiB of memory"};
+  if (properties.totalGlobalMem < kLeastMemory) return {false, name + " has only " + std::to_string(properties.totalGlobalMem >> 20U) + " MiB of memory", 0};
   return {true, name + ", sm_" + std::to_string(capability) + ", " + std::to_string(properties.totalGlobalMem >> 30U) + " GiB, driver for CUDA " + version_text(driver) +
-                    (count > 1 ? "; " + std::to_string(count) + " GPUs, one is used" : "")};
+                    (count > 1 ? "; " + std::to_string(count) + " GPUs" : ""),
+          static_cast<uint32_t>(count)};
 }
 
 Result<std::unique_ptr<Device>> open_cuda_device(int index) {

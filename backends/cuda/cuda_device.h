@@ -12,6 +12,7 @@ namespace kvasir::cuda {
 struct DeviceProbe {
   bool usable = false;
   std::string reason;  ///< for people, either way
+  uint32_t count = 0;  ///< devices that the driver shows
 };
 DeviceProbe probe_device(int index) noexcept;
 

@@ -2,6 +2,7 @@
 // KVASIR_CUDA_DEVICE (0), KVASIR_CUDA_GRAPHS=0, KVASIR_CUDA_PDL=0, KVASIR_CUDA_LIBRARY=0.
 #include "backends/plugin_abi.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
@@ -13,6 +14,8 @@
 namespace kvasir::cuda {
 namespace {
 
+constexpr const char* kDeviceSetting = "KVASIR_CUDA_DEVICE";
+
 int setting(const char* name, int fallback) noexcept {
   const char* text = std::getenv(name);
   if (text == nullptr) return fallback;
@@ -22,18 +25,19 @@ int setting(const char* name, int fallback) noexcept {
 }
 
 Probe probe() {
-  const DeviceProbe found = probe_device(setting("KVASIR_CUDA_DEVICE", 0));
+  const DeviceProbe found = probe_device(setting(kDeviceSetting, 0));
   Probe out;
   out.name = "cuda";
   out.usable = found.usable;
   out.score = 1000;
   out.reason = found.reason;
+  out.devices = std::getenv(kDeviceSetting) != nullptr ? 1 : std::max(1U, found.count);  // one that was named is the only one
   return out;
 }
 
 Result<std::unique_ptr<Backend>> open(const BackendOptions& options) {
   try {
-    auto device = KVASIR_TRY(open_cuda_device(setting("KVASIR_CUDA_DEVICE", 0)));
+    auto device = KVASIR_TRY(open_cuda_device(setting(kDeviceSetting, static_cast<int>(options.device))));
     CudaOptions settings;
     settings.stream.activations = options.activations;
     if (setting("KVASIR_CUDA_GRAPHS", 1) == 0) settings.stream.graphs = GraphRunner::Mode::kEager;

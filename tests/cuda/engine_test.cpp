@@ -18,6 +18,7 @@ constexpr uint64_t kHeadroom = uint64_t{32} << 20;
 
 struct Machine {
   uint32_t gpus = 1;
+  const cuda::emulation::EmulatedDevice** opened = nullptr;  ///< told the device that was opened last
   uint64_t gpu_bytes = uint64_t{512} << 20;  ///< each, beside the headroom
 };
 
@@ -38,6 +39,7 @@ class EmulatedEnvironment final : public EngineEnvironment {
     settings.slab_bytes = 0;
     settings.headroom_bytes = kHeadroom;
     auto device = std::make_unique<cuda::emulation::EmulatedDevice>(cuda::emulation::EmulatedOptions{.memory_bytes = kHeadroom + machine_.gpu_bytes});
+    if (machine_.opened != nullptr) *machine_.opened = device.get();
     return std::unique_ptr<Backend>(std::make_unique<cuda::CudaBackend>(std::move(device), settings, BackendInfo{"cuda", "emulated GPU", "for tests", 1, cuda::kCudaNumerics}));
   }
   Result<ModelDescription> describe(const std::string& path, const ModelOptions& options) const override { return real_->describe(path, options); }
@@ -146,16 +148,24 @@ TEST_CASE("contexts are compressed on the GPU: by attention, aged, whole and div
 
 TEST_CASE("tokens sampled from the candidates of the GPU are those that the CPU samples", "[cuda][engine][sampling]") {
   const auto path = KVASIR_NEEDS(shared_data("stories260K/stories260K-f32.gguf"));
-  const Lab lab{path.string()};
+  const cuda::emulation::EmulatedDevice* device = nullptr;
+  const Lab lab{path.string(), {.opened = &device}};
   const auto gpu = lab.start("cuda"), cpu = lab.start("cpu");
-  for (uint64_t seed = 0; seed < 4; ++seed) {
-    Generate command = generate("Once upon a time", 8);
+  constexpr uint32_t kTokens = 6, kRowOfLogits = 512 * 4;
+  for (uint64_t seed = 0; seed < 3; ++seed) {
+    Generate command = generate("Once upon a time", kTokens);
     command.sampling = {.temperature = 0.9F, .top_p = 0.9F, .min_p = seed % 2 == 0 ? 0.0F : 0.05F, .repeat_penalty = 1.0F, .frequency_penalty = 0.0F,
-                        .presence_penalty = 0.0F, .top_k = seed == 3 ? 128 : 40, .seed = seed, .logit_bias = {}};
+                        .presence_penalty = 0.0F, .top_k = seed == 2 ? 128U : 40U, .seed = seed, .logit_bias = {}};
     const auto want = cpu->ask<GenerateResult>(command).tokens;
+    if (seed == 0) gpu->ask<Ready>(Preload{});
+    const uint64_t before = device->bytes_out();
     CHECK(gpu->ask<GenerateResult>(command).tokens == want);
+    const uint64_t short_way = device->bytes_out() - before;
+    CHECK(short_way < kTokens * kRowOfLogits);
+    if (seed > 0) continue;
     command.want_logprobs = true;  // all logits are needed: the long way gives the same
     CHECK(gpu->ask<GenerateResult>(command).tokens == want);
+    CHECK(device->bytes_out() - before - short_way >= kTokens * kRowOfLogits);
   }
 }
 

@@ -187,7 +187,8 @@ TEST_CASE("the best of a row are the largest in order, whatever is in it", "[cud
     for (uint32_t row = 0; row < kRows; ++row) {
       std::vector<TokenId> ids(kCols);
       std::iota(ids.begin(), ids.end(), 0);
-      std::ranges::stable_sort(ids, [&](TokenId a, TokenId b) { return x[row * kCols + static_cast<uint32_t>(a)] > x[row * kCols + static_cast<uint32_t>(b)]; });
+      const float* values = x.data() + row * kCols;
+      std::ranges::sort(ids, [&](TokenId a, TokenId b) { return values[a] != values[b] ? values[a] > values[b] : a < b; });
       bool same = true;
       for (uint32_t i = 0; i < kCount; ++i) {
         const Candidate& c = got[row * kCount + i];

@@ -32,7 +32,10 @@ class EmulatedDevice final : public Device {
   Result<void*> allocate_pinned(uint64_t bytes) override { return allocate(bytes); }
   void release_pinned(void* memory) noexcept override { release(memory); }
   Result<void> copy_in(void* to, const void* from_host, uint64_t bytes) override { return copy(to, from_host, bytes); }
-  Result<void> copy_out(void* to_host, const void* from, uint64_t bytes) override { return copy(to_host, from, bytes); }
+  Result<void> copy_out(void* to_host, const void* from, uint64_t bytes) override {
+    run([this, bytes] { bytes_out_ += bytes; });
+    return copy(to_host, from, bytes);
+  }
   Result<void> copy_within(void* to, const void* from, uint64_t bytes) override { return copy(to, from, bytes); }
   Result<void> clear(void* memory, uint64_t bytes) override;
   Result<void> launch(const Launch& launch) override;
@@ -47,6 +50,7 @@ class EmulatedDevice final : public Device {
 
   uint64_t allocated_bytes() const noexcept { return allocated_; }
   uint64_t allocations() const noexcept { return allocations_; }  ///< ever made
+  uint64_t bytes_out() const noexcept { return bytes_out_; }      ///< ever copied to the host
 
  private:
   Result<void> copy(void* to, const void* from, uint64_t bytes);
@@ -56,7 +60,7 @@ class EmulatedDevice final : public Device {
   DeviceFacts facts_;
   KernelTable kernels_;
   std::unordered_map<void*, uint64_t> blocks_;
-  uint64_t allocated_ = 0, allocations_ = 0;
+  uint64_t allocated_ = 0, allocations_ = 0, bytes_out_ = 0;
   std::vector<std::function<void()>> captured_;
   bool capturing_ = false;
 };

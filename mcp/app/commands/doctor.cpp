@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "backends/registry.h"
+#include "core/engine/placement.h"
 #include "core/engine/engine.h"
 #include "core/model/model.h"
 #include "core/text/tokenizer.h"
@@ -59,6 +60,25 @@ Json backends(const std::string& wanted) {
   return out;
 }
 
+/// How a load would divide the model's layers between GPU and CPU now.
+Json offload(const Options& options, const ModelDescription& model) {
+  const std::string all = "all " + std::to_string(model.layers) + " layers on the CPU";
+  EngineKey key;
+  const auto wanted = gpu_layers_option(options.text("gpu-layers"));
+  if (!wanted) return {{"gpu_layers", nullptr}, {"reason", wanted.error().message}};
+  key.gpu_layers = *wanted;
+  const BackendRegistry registry = BackendRegistry::create();
+  const auto probe = registry.select(options.text("backend"));
+  if (!probe || !probe->name.starts_with("cuda")) return {{"gpu_layers", 0}, {"reason", "no GPU is used: " + all}};
+  const auto backend = registry.open(probe->name, {});
+  if (!backend) return {{"gpu_layers", nullptr}, {"reason", backend.error().message}};
+  OffloadRequest request = offload_request(model, key);
+  request.free_bytes = {(*backend)->free_memory_bytes().value_or(0)};
+  const auto plan = plan_offload(request);
+  if (!plan) return {{"gpu_layers", nullptr}, {"reason", plan.error().message}};
+  return {{"gpu_layers", plan->gpu_layers}, {"reason", plan->reason}};
+}
+
 Json model(const Options& options, const Paths& paths) {
   const std::string name = options.text("model");
   const auto quantize = quantize_option(options);
@@ -73,6 +93,7 @@ Json model(const Options& options, const Paths& paths) {
           {"architecture", described->architecture},
           {"quantization", described->quantization}};
   if (!described->quantized_on_load.empty()) out["quantized_on_load"] = described->quantized_on_load;
+  out["offload"] = offload(options, *described);
   return out;
 }
 
@@ -191,7 +212,7 @@ Result<void> run(Context& context) {
 Command doctor_command() {
   return {{"doctor",
            "what works here, and why the rest does not",
-           {&kModel, &kBackend, &kQuantize, &kJson},
+           {&kModel, &kBackend, &kGpuLayers, &kQuantize, &kJson},
            "",
            false,
            false,

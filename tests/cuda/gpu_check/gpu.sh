@@ -4,6 +4,10 @@
 #                          libraries that it needs into build/gpu-carry
 #   gpu.sh run [FOLDER]    there: runs it in at most ~9 minutes, most important first; log and JSON lines go to FOLDER
 #                          ($OUT, else build/gpu-results). Exit status 1 where something is wrong.
+# Not here: llama.cpp beside it. What npm has (@node-llama-cpp/linux-x64-cuda 3.22.1) is a 159 MB library (143 MB packed, its
+# fatbins are compressed already) that needs libcublas.so.13 (with cublasLt another 0.6 GB) and brings no program to measure
+# with, where 64 MiB travel per call; from source it needs cuBLAS headers. Where a machine has CUDA's libraries and a
+# network, build llama-bench there.
 set -euo pipefail
 ROOT=$(cd -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../../.." && pwd -P)
 CARRY=$ROOT/build/gpu-carry
@@ -55,5 +59,5 @@ run() {
 case ${1:-} in
   pack) pack ;;
   run) shift; run "$@" ;;
-  *) sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
+  *) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2 ;;
 esac
