@@ -286,6 +286,8 @@ class Stream {
     gated(gate, gate, up, act);
     linear(parts, gate);
   }
+  /// Wider op: down projection of act(x); default: activate() in place, then linear().
+  virtual void activated_linear(std::span<const LinearSpec> parts, Mat x, Activation act) noexcept { activate(x, x, act), linear(parts, x); }
   virtual void activate(Mat y, Mat x, Activation act) noexcept = 0;
   virtual void add(Mat y, Mat x, float scale) noexcept = 0;            ///< y += scale * x
   virtual void multiply(Mat y, Mat x) noexcept = 0;                     ///< y *= x; x may have one column (per-row factor)

@@ -68,7 +68,7 @@ struct DeferredRopeStore {
 
 /// How the rows that enter a linear op are made.
 struct RowSource {
-  enum class Kind : uint8_t { kPlain, kNorm, kGated } kind = Kind::kPlain;
+  enum class Kind : uint8_t { kPlain, kNorm, kGated, kActivated } kind = Kind::kPlain;
   Mat x;                     ///< kGated: the gate
   Mat up;                    ///< kGated
   NormSpec norm;             ///< kNorm
@@ -95,6 +95,7 @@ class CpuStream final : public Stream {
   void norm_linear(std::span<const LinearSpec> parts, Mat x, const NormSpec& spec) noexcept override;
   void gated(Mat y, Mat gate, Mat up, Activation act) noexcept override;
   void gated_linear(std::span<const LinearSpec> parts, Mat gate, Mat up, Activation act) noexcept override;
+  void activated_linear(std::span<const LinearSpec> parts, Mat x, Activation act) noexcept override;
   void activate(Mat y, Mat x, Activation act) noexcept override;
   void add(Mat y, Mat x, float scale) noexcept override;
   void multiply(Mat y, Mat x) noexcept override;

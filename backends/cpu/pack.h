@@ -10,7 +10,7 @@
 namespace kvasir::cpu {
 
 /// Bump when the bytes of any panel change (a test pins them): files of packed weights carry it.
-constexpr uint32_t kPackedLayout = 1;
+constexpr uint32_t kPackedLayout = 2;
 
 /// Packs `rows` (1..16) consecutive file rows of `k` values into one panel of panel_bytes(); missing rows become zeros.
 void pack_panel(Format format, const std::byte* file_rows, uint32_t rows, uint64_t k, uint8_t* panel) noexcept;

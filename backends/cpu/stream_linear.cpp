@@ -62,6 +62,9 @@ const float* make_row(const LinearOp& op, const KernelTable& kernels, uint32_t r
     case RowSource::Kind::kGated:
       kernels.gated(scratch, x, row_of(op.source.up, row), op.plan.k, static_cast<ActivationIndex>(op.source.activation));
       return scratch;
+    case RowSource::Kind::kActivated:
+      kernels.activate(scratch, x, op.plan.k, static_cast<ActivationIndex>(op.source.activation));
+      return scratch;
   }
   return x;
 }
@@ -311,6 +314,14 @@ void CpuStream::gated_linear(std::span<const LinearSpec> parts, Mat gate, Mat up
   source.kind = RowSource::Kind::kGated;
   source.x = gate;
   source.up = up;
+  source.activation = act;
+  record_linear(parts, source);
+}
+
+void CpuStream::activated_linear(std::span<const LinearSpec> parts, Mat x, Activation act) noexcept {
+  RowSource source;
+  source.kind = RowSource::Kind::kActivated;
+  source.x = x;
   source.activation = act;
   record_linear(parts, source);
 }

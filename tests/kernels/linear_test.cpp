@@ -160,7 +160,7 @@ TEST_CASE("parts that share x may differ in type, bias, scale and accumulation",
   }
 }
 
-TEST_CASE("norm_linear and gated_linear equal their narrow forms", "[kernels]") {
+TEST_CASE("norm_linear, gated_linear and activated_linear equal their narrow forms", "[kernels]") {
   for (const std::string& variant : usable_variants()) {
     for (const uint32_t rows : {1U, 3U, 26U}) {
       for (const TensorType type : {TensorType::kQ4_1, TensorType::kF32}) {
@@ -173,6 +173,7 @@ TEST_CASE("norm_linear and gated_linear equal their narrow forms", "[kernels]") 
           const Mat x = l.input(rows, 96, 2);
           const Mat up = l.input(rows, 96, 3);
           const LinearSpec parts[] = {{.y = s.alloc(rows, 50), .weight = &w}, {.y = s.alloc(rows, 50), .weight = &w},
+                                      {.y = s.alloc(rows, 50), .weight = &w}, {.y = s.alloc(rows, 50), .weight = &w},
                                       {.y = s.alloc(rows, 50), .weight = &w}, {.y = s.alloc(rows, 50), .weight = &w}};
           s.norm_linear(std::span(parts, 1), x, norm);
           const Mat normed = s.alloc(rows, 96);
@@ -182,11 +183,15 @@ TEST_CASE("norm_linear and gated_linear equal their narrow forms", "[kernels]") 
           const Mat mixed = s.alloc(rows, 96);
           s.gated(mixed, x, up, Activation::kSilu);
           s.linear(std::span(parts + 3, 1), mixed);
+          s.activated_linear(std::span(parts + 4, 1), x, Activation::kGeluTanh);
+          s.activate(mixed, x, Activation::kGeluTanh);
+          s.linear(std::span(parts + 5, 1), mixed);
           for (const LinearSpec& part : parts) l.output(part.y);
         });
         CAPTURE(variant, rows);
         CHECK(same_bits(y[0], y[1]));
         CHECK(same_bits(y[2], y[3]));
+        CHECK(same_bits(y[4], y[5]));
       }
     }
   }

@@ -88,15 +88,16 @@ TEST_CASE("a decoded token allocates nothing in model and backend, and meets at 
   struct Case {
     const char* file;
     uint32_t barriers_per_layer;
+    uint32_t outside = 3;
   };
-  // Dense: q k v, rope and store, attention, output, gate and up, down. Behind the layers: the wanted rows, the head,
-  // the download. What is above the goal of 5 and 3 is in backends/cpu/measured.md.
-  constexpr uint32_t kOutside = 3;
-  for (const Case& c : {Case{"llama/model-bf16.gguf", 5}, Case{"qwen3/model-bf16.gguf", 6}, Case{"gemma3/model-bf16.gguf", 10}, Case{"gpt2/model-f32.gguf", 7},
-                        Case{"phi2/model-f16.gguf", 6}, Case{"falcon7b/model-bf16.gguf", 6}, Case{"cohere/model-bf16.gguf", 5}, Case{"gpt_neox/model-bf16.gguf", 6}}) {
+  // Dense: q k v, attention (which rotates and stores), output, gate and up, down: 5; a norm of q and k or behind a part
+  // makes more. Parallel: q k v with gate and up, attention with down, output: 3. Behind the layers: the wanted rows, the
+  // head, the download; learned positions are one more.
+  for (const Case& c : {Case{"llama/model-bf16.gguf", 5}, Case{"qwen3/model-bf16.gguf", 6}, Case{"gemma3/model-bf16.gguf", 10}, Case{"gpt2/model-f32.gguf", 5, 4},
+                        Case{"phi2/model-f16.gguf", 3}, Case{"falcon7b/model-bf16.gguf", 3}, Case{"cohere/model-bf16.gguf", 3}, Case{"gpt_neox/model-bf16.gguf", 3}}) {
     const Cost cost = decode(root / c.file);
     CAPTURE(c.file, cost.layers, cost.barriers, cost.allocations);
     CHECK(cost.allocations == 0);
-    CHECK(cost.barriers <= c.barriers_per_layer * cost.layers + kOutside);
+    CHECK(cost.barriers <= c.barriers_per_layer * cost.layers + c.outside);
   }
 }

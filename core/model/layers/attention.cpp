@@ -31,18 +31,23 @@ class Attention final : public Sublayer {
     return {};
   }
 
-  void run(Step& step, const SublayerInput& in, const SublayerOutput& out) const override {
+  Started start(Step& step, const SublayerInput& in) const override {
     const uint32_t rows = in.x.rows;
-    Mat gate;
     Mat q = step.alloc(rows, q_cols() * (c_.output_gate ? 2U : 1U));
     Mat k = c_.kv_source ? Mat{} : step.alloc(rows, k_cols());
     Mat v = c_.kv_source ? Mat{} : step.alloc(rows, v_cols());
     const LinearSpec parts[] = {q_.to(q), k_.to(k), v_.to(v)};
     project(step, std::span(parts).first(c_.kv_source ? 1 : 3), in);
+    return {q, k, v};
+  }
+
+  void finish(Step& step, const Started& started, const SublayerOutput& out) const override {
+    auto [q, k, v] = started;
+    Mat gate;
     if (c_.output_gate) split_gate(step, q, gate);
     if (c_.qk_norm != QkNorm::kNone) step.stream.norm(q, q, qk_norm(q_norm_, c_.heads));
     store(step, q, k, v);
-    Mat y = step.alloc(rows, c_.heads * c_.v_dim);
+    Mat y = step.alloc(q.rows, c_.heads * c_.v_dim);
     step.stream.attention(y, q, {kv_layer_, c_.heads, c_.scale, c_.soft_cap, c_.window, sinks_, 0});
     if (c_.output_gate) step.stream.gated(y, gate, y, Activation::kSigmoid);
     const LinearSpec last[] = {out_.to(out)};

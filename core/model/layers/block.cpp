@@ -99,16 +99,12 @@ void Block::run_part(Step& step, Mat x, const Sublayer& part, const NormSpec& pr
 }
 
 void Block::run_parallel(Step& step, Mat x) const {
-  // Both parts read the residual as it was before either added to it.
-  Mat first = step.alloc(x.rows, x.cols);
-  step.stream.norm(first, x, mixer_norm_);
-  Mat second = first;
-  if (model_.two_parallel_norms) {
-    second = step.alloc(x.rows, x.cols);
-    step.stream.norm(second, x, feed_forward_norm_);
-  }
-  mixer_->run(step, {first, nullptr}, {x, true, model_.residual_scale});
-  feed_forward_->run(step, {second, nullptr}, {x, true, model_.residual_scale});
+  // Both parts read the residual as it was before either added to it; what does not wait for attention comes before it.
+  const SublayerOutput out{x, true, model_.residual_scale};
+  const Started mixed = mixer_->start(step, {x, &mixer_norm_});
+  const Started fed = feed_forward_->start(step, {x, model_.two_parallel_norms ? &feed_forward_norm_ : &mixer_norm_});
+  feed_forward_->finish(step, fed, out);
+  mixer_->finish(step, mixed, out);
 }
 
 }  // namespace kvasir

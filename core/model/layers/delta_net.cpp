@@ -9,7 +9,7 @@ namespace {
 
 constexpr float kL2Eps = 1e-6F;  // of the reference's l2norm(), whatever the model's epsilon
 
-class DeltaNet final : public Sublayer {
+class DeltaNet final : public WholeSublayer {
  public:
   DeltaNet(const RecurrentConfig& config, const ModelConfig& model) : c_(config), model_(model) {}
 

@@ -20,20 +20,18 @@ class Dense final : public Sublayer {
     return plan_projection(down_, scope, "ffn_down", width, hidden);
   }
 
-  void run(Step& step, const SublayerInput& in, const SublayerOutput& out) const override {
-    Mat up = step.alloc(in.x.rows, c_.width);
+  Started start(Step& step, const SublayerInput& in) const override {
+    const Mat up = step.alloc(in.x.rows, c_.width);
+    const Mat gate = c_.gated ? step.alloc(in.x.rows, c_.width) : Mat{};
+    const LinearSpec parts[] = {up_.to(up), gate_.to(gate)};
+    project(step, std::span(parts).first(c_.gated ? 2 : 1), in);
+    return {up, gate, {}};
+  }
+  void finish(Step& step, const Started& started, const SublayerOutput& out) const override {
+    const auto [up, gate, none] = started;
     const LinearSpec last[] = {down_.to(out)};
-    if (c_.gated) {
-      Mat gate = step.alloc(in.x.rows, c_.width);
-      const LinearSpec parts[] = {gate_.to(gate), up_.to(up)};
-      project(step, parts, in);
-      step.stream.gated_linear(last, gate, up, c_.activation);
-      return;
-    }
-    const LinearSpec parts[] = {up_.to(up)};
-    project(step, parts, in);
-    step.stream.activate(up, up, c_.activation);
-    step.stream.linear(last, up);
+    if (c_.gated) step.stream.gated_linear(last, gate, up, c_.activation);
+    else step.stream.activated_linear(last, up, c_.activation);
   }
 
  private:

@@ -5,7 +5,7 @@
 namespace kvasir {
 namespace {
 
-class Mamba2 final : public Sublayer {
+class Mamba2 final : public WholeSublayer {
  public:
   Mamba2(const RecurrentConfig& config, const ModelConfig& model) : c_(config), model_(model) {}
 

@@ -5,7 +5,7 @@
 namespace kvasir {
 namespace {
 
-class Mla final : public Sublayer {
+class Mla final : public WholeSublayer {
  public:
   Mla(const MlaConfig& config, const ModelConfig& model) : c_(config), model_(model) {}
 

@@ -5,7 +5,7 @@
 namespace kvasir {
 namespace {
 
-class Moe final : public Sublayer {
+class Moe final : public WholeSublayer {
  public:
   explicit Moe(const FeedForwardConfig& config) : c_(config) {
     spec_.router = c_.router;

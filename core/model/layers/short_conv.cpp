@@ -4,7 +4,7 @@
 namespace kvasir {
 namespace {
 
-class ShortConv final : public Sublayer {
+class ShortConv final : public WholeSublayer {
  public:
   ShortConv(const RecurrentConfig& config, uint32_t width) : width_(width), n_taps_(config.taps) {}
 

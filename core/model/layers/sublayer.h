@@ -83,10 +83,34 @@ struct SublayerOutput {
   float scale = 1.0F;
 };
 
+/// norm(x) as a matrix of its own, for ops that read it more than once.
+inline Mat normed(Step& step, const SublayerInput& in) {
+  if (in.norm == nullptr) return in.x;
+  Mat y = step.alloc(in.x.rows, in.x.cols);
+  step.stream.norm(y, in.x, *in.norm);
+  return y;
+}
+
+/// What start() leaves for finish().
+struct Started {
+  Mat a, b, c;
+};
+
 class Sublayer {
  public:
   virtual ~Sublayer() = default;
-  virtual void run(Step& step, const SublayerInput& in, const SublayerOutput& out) const = 0;
+  /// In two parts, for parallel blocks: start() reads in.x, and finish() no longer does.
+  virtual Started start(Step& step, const SublayerInput& in) const = 0;
+  virtual void finish(Step& step, const Started& started, const SublayerOutput& out) const = 0;
+  virtual void run(Step& step, const SublayerInput& in, const SublayerOutput& out) const { finish(step, start(step, in), out); }
+};
+
+/// One that is done in one go; in two parts, only its norm comes first.
+class WholeSublayer : public Sublayer {
+ public:
+  void run(Step& step, const SublayerInput& in, const SublayerOutput& out) const override = 0;
+  Started start(Step& step, const SublayerInput& in) const final { return {normed(step, in), {}, {}}; }
+  void finish(Step& step, const Started& started, const SublayerOutput& out) const final { run(step, {started.a, nullptr}, out); }
 };
 
 /// What a layer's maker may see: its place, the plan, and the caches that earlier layers opened.
@@ -123,14 +147,6 @@ inline void project(Step& step, std::span<const LinearSpec> parts, const Sublaye
   } else {
     step.stream.linear(parts, in.x);
   }
-}
-
-/// norm(x) as a matrix of its own, for ops that read it more than once.
-inline Mat normed(Step& step, const SublayerInput& in) {
-  if (in.norm == nullptr) return in.x;
-  Mat y = step.alloc(in.x.rows, in.x.cols);
-  step.stream.norm(y, in.x, *in.norm);
-  return y;
 }
 
 /// Columns [first, first + count) of a matrix.
