@@ -112,19 +112,23 @@ TEST_CASE("a compressed context goes on the same from memory, from the disk and 
 }
 
 TEST_CASE("a context compressed three times is made again from its beginning") {
+  const bool in_place = GENERATE(false, true);
   Lab lab;
   Context context{{}, letters(400, 2)};
   std::vector<uint64_t> digests;
   {
     const auto harness = lab.start(false);
-    context = shortened(*harness, context, {.rule = KeepRule::kWindow, .source_tokens = 380, .kept_tokens = 256});
+    context = shortened(*harness, context, {.rule = KeepRule::kWindow, .source_tokens = 380, .kept_tokens = 256, .in_place = in_place});
     for (const TokenId id : letters(130, 9)) context.tokens.push_back(id);
-    context = shortened(*harness, context, {.rule = KeepRule::kRandom, .source_tokens = 390, .kept_tokens = 192, .seed = 5});
+    context = shortened(*harness, context, {.rule = KeepRule::kRandom, .source_tokens = 390, .kept_tokens = 192, .seed = 5, .in_place = in_place});
     for (const TokenId id : letters(80, 3)) context.tokens.push_back(id);
     context = shortened(*harness, context, {.rule = KeepRule::kAll, .source_tokens = 256, .kept_tokens = 256}, true);
     digests = harness->ask<GenerateResult>(go_on(context)).logit_digests;
   }
   REQUIRE(context.stages.size() == 3);
+  CHECK(context.stages[0].edit.in_place == in_place);
+  CHECK_FALSE(context.stages[1].edit.in_place);  // its rows would end in the second half of the model's 1,024 positions
+  CHECK(position_shift(std::span(context.stages).first(1)) == (in_place ? 380 - 256 : 0));
   const auto harness = lab.start(false);
   CHECK(harness->ask<GenerateResult>(go_on(context)).logit_digests == digests);
   const auto second = harness->ask<GenerateResult>(go_on(context));  // and now its base is there
