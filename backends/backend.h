@@ -286,7 +286,7 @@ class Stream {
     gated(gate, gate, up, act);
     linear(parts, gate);
   }
-  /// Wider op: down projection of act(x); default: activate() in place, then linear().
+  /// Wider op: down projection of act(x), which may be left in x; default: activate() in place, then linear().
   virtual void activated_linear(std::span<const LinearSpec> parts, Mat x, Activation act) noexcept { activate(x, x, act), linear(parts, x); }
   virtual void activate(Mat y, Mat x, Activation act) noexcept = 0;
   virtual void add(Mat y, Mat x, float scale) noexcept = 0;            ///< y += scale * x

@@ -68,9 +68,9 @@ Result<EngineKey> read_engine(const Json& from) {
     if (quantize == name) key.quantize = how, known = true;
   if (!known) return bad("quantize");
   key.prompt_lookup = KVASIR_TRY(switch_of(from, "prompt_lookup"));
-  if (const auto layers = from.find("gpu_layers"); layers != from.end() && !layers->is_null()) {
-    key.gpu_layers = KVASIR_TRY(number_of(from, "gpu_layers"));
-  }
+  const auto layers = from.find("gpu_layers");
+  if (layers == from.end()) return bad("gpu_layers");
+  if (!layers->is_null()) key.gpu_layers = KVASIR_TRY(number_of(from, "gpu_layers"));
   return key;
 }
 

@@ -55,7 +55,8 @@ def catch_jobs(build, label, arguments):
             continue
         # ctest gives no command for a program that is not there: running its name says so as a failure.
         jobs.append(Job(label + test["name"], test.get("command", [test["name"]]), float(facts.get("TIMEOUT", 600)) * arguments.timeout_factor,
-                        "command" if "command" in labels else "catch", alone="alone" in labels))
+                        "command" if "command" in labels else "catch", alone="alone" in labels,
+                        environment=dict(pair.split("=", 1) for pair in facts.get("ENVIRONMENT", []))))
     return jobs
 
 

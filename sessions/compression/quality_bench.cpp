@@ -290,7 +290,7 @@ class Bench {
     table.parts = {"numbers", "artifacts", "preferences", "decisions"};
     for (uint32_t number = 0; number < options_.chats; ++number) {
       say("recall: chat " + std::to_string(number + 1) + " of " + std::to_string(options_.chats));
-      const ScriptedChat chat = scripted_chat(options_.seed * 1000 + number, options_.text);
+      const ScriptedChat chat = scripted_chat(options_.seed * 1000 + number);
       const auto whole = KVASIR_TRY(chat_task(chat.messages, "?"));
       const uint64_t target = whole.context.size() / 2;
       const auto plan = KVASIR_TRY(plan_summary(chat.turns, target, whole.context.size()));

@@ -5,7 +5,7 @@
 namespace kvasir {
 namespace {
 
-constexpr size_t kExchanges = 20, kFactEvery = 2, kTalkBytes = 220;
+constexpr size_t kExchanges = 20, kFactEvery = 2;
 
 std::vector<ChatFact> make_facts(Numbers& numbers) {
   static constexpr std::array kColours = {"green", "blue", "red", "yellow", "white", "black", "orange", "purple"};
@@ -22,29 +22,25 @@ std::vector<ChatFact> make_facts(Numbers& numbers) {
       {"We decided to meet in " + city + ".", "Where did we decide to meet?", "We decided to meet in", "decided meet", city, 3}};
 }
 
-/// The next words of a text, about so many bytes of whole lines and words.
-std::string excerpt(std::string_view text, size_t& at) {
-  std::string out;
-  while (at < text.size() && (out.size() < kTalkBytes || text[at] != ' ')) {
-    const char c = text[at++];
-    if (c != '\n') out += c;
-    if (c == '\n' && !out.empty() && out.back() != ' ') out += ' ';
-  }
-  return out;
+std::string small_talk(uint64_t a, uint64_t b) {
+  const uint64_t product = a * b;
+  return "The number " + std::to_string(product) + " is the product of " + std::to_string(a) + " and " + std::to_string(b) +
+         ". It lies between " + std::to_string(product - 1) + " and " + std::to_string(product + 1) + ", and its double is " +
+         std::to_string(2 * product) + ".";
 }
 
 }  // namespace
 
-ScriptedChat scripted_chat(uint64_t seed, std::string_view prose) {
+ScriptedChat scripted_chat(uint64_t seed) {
   Numbers numbers{seed};
-  size_t at = prose.empty() ? 0 : numbers.below(prose.size() / 2);
-  while (at < prose.size() && prose[at] != ' ') ++at;
   ScriptedChat chat;
   chat.facts = make_facts(numbers);
   for (size_t i = 0; i < kExchanges; ++i) {
     const bool fact = i % kFactEvery == 0 && i / kFactEvery < chat.facts.size();
-    chat.messages.push_back({"user", fact ? chat.facts[i / kFactEvery].said : "Tell me something else.", {}});
-    chat.messages.push_back({"assistant", fact ? std::string("I will remember that.") : excerpt(prose, at), {}});
+    const auto a = numbers.below(90) + 10, b = numbers.below(90) + 10;
+    const std::string question = "Tell me something about the number " + std::to_string(a * b) + ".";
+    chat.messages.push_back({"user", fact ? chat.facts[i / kFactEvery].said : question, {}});
+    chat.messages.push_back({"assistant", fact ? std::string("I will remember that.") : small_talk(a, b), {}});
   }
   for (const ChatMessage& message : chat.messages) {
     Turn turn;

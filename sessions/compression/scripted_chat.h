@@ -1,10 +1,9 @@
 // Conversations with planted facts, for the recall table of `kvasir bench compress` (compression.md §4.4): forty turns
-// made from a seed and a text to talk about, the facts in the older ones. Pure.
+// made from a seed, the facts in the older ones. Pure.
 #pragma once
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "core/engine/messages.h"
@@ -37,7 +36,6 @@ struct ScriptedChat {
   std::vector<ChatMessage> messages;  ///< ends in an answer
   std::vector<Turn> turns;            ///< the same as a session has them, tokens apart
 };
-/// `prose`: what is talked about between the facts.
-ScriptedChat scripted_chat(uint64_t seed, std::string_view prose);
+ScriptedChat scripted_chat(uint64_t seed);
 
 }  // namespace kvasir

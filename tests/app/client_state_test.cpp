@@ -80,7 +80,8 @@ TEST_CASE("greeting: goes there and back, and every wrong member is named") {
                      .backend = "cpu-avx2",
                      .kv_type = KvType::kQ8_0,
                      .activations = Activations::kF32,
-                     .quantize = QuantizeOnLoad::kQ4_0};
+                     .quantize = QuantizeOnLoad::kQ4_0,
+                     .gpu_layers = 7};
   greeting.preload = true;
   greeting.build = {"1.2.3", 42};
   const Json json = mcp::to_json(greeting);
