@@ -11,7 +11,6 @@
 namespace kvasir::cpu {
 
 constexpr uint32_t kPanelRows = 16;
-constexpr uint32_t kMaxTileColumns = 12;
 constexpr uint32_t kPageRows = 64;
 constexpr uint32_t kSplitPages = 8;  ///< attention works through KV in splits of 8 pages = 512 slots, merged in order
 

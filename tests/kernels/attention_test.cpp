@@ -178,21 +178,25 @@ TEST_CASE("rope_store equals rope and store_kv", "[kernels][attention]") {
   for (int i = 0; i < 16; ++i) frequencies.push_back(1.0F / static_cast<float>(1 + i));
   const RopeSpec rope{.kind = RopeKind::kHalfSplit, .dims = 32, .inverse_frequency = frequencies};
   for (const std::string& variant : usable_variants()) {
-    std::vector<float> results[2];
+    std::vector<std::vector<float>> results[2];
     for (int wide = 0; wide < 2; ++wide) {
       Lab cpu(open_cpu(variant, 2));
-      cpu.make_pool(pool_spec(c, 1, 256));
-      results[wide] = cpu.run(layout_of({90}, {0}), [&](Lab& l) {
-        Stream& s = l.stream();
-        const Mat q = l.input(90, 128, 1);
-        const Mat k = l.input(90, 64, 2);
-        const Mat v = l.input(90, 64, 3);
-        if (wide == 1) s.rope_store(q, 4, k, 2, v, 0, rope);
-        else s.Stream::rope_store(q, 4, k, 2, v, 0, rope);
-        const Mat y = s.alloc(90, 128);
-        s.attention(y, q, {.kv_layer = 0, .n_heads = 4, .scale = 0.18F});
-        l.output(y);
-      })[0];
+      cpu.make_pool(pool_spec(c, 2, 1300));
+      // Two sequences of one row each: attention does it itself, in one item or, behind 512 slots, in several.
+      for (const auto& [rows, before] : {std::pair{90U, 0U}, std::pair{1100U, 90U}, std::pair{1U, 1190U}, std::pair{1U, 30U}}) {
+        const uint32_t all = rows == 1 ? 2 : rows;
+        results[wide].push_back(cpu.run(rows == 1 ? layout_of({1, 1}, {before, 10}) : layout_of({rows}, {before}), [&](Lab& l) {
+          Stream& s = l.stream();
+          const Mat q = l.input(all, 128, 1 + before);
+          const Mat k = l.input(all, 64, 2 + before);
+          const Mat v = l.input(all, 64, 3 + before);
+          if (wide == 1) s.rope_store(q, 4, k, 2, v, 0, rope);
+          else s.Stream::rope_store(q, 4, k, 2, v, 0, rope);
+          const Mat y = s.alloc(all, 128);
+          s.attention(y, q, {.kv_layer = 0, .n_heads = 4, .scale = 0.18F});
+          l.output(y);
+        })[0]);
+      }
     }
     CAPTURE(variant);
     CHECK(results[0] == results[1]);

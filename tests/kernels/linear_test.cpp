@@ -2,6 +2,7 @@
 // depend on batch, chunk, tile or thread.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <cstring>
 
 #include "tests/kernels/kernel_lab.h"
@@ -69,6 +70,38 @@ TEST_CASE("linear with noise differs from the reference by no more than 8-bit ac
       // sigma of the rounding is max|block| / 127 / sqrt(12), about 0.5 % of a value; 0.7 % of the largest output at 4 sigma
       const bool rounds = !is_float(type) || rounds_activations(variant, type);
       CHECK(relative_error(got[0], want[0]) < (rounds ? 1.5e-2 : 1e-5));
+    }
+  }
+}
+
+TEST_CASE("a block of large values does not coarsen the others, and an empty row stays empty", "[kernels]") {
+  // Rows: all; the large blocks alone; nothing. The first less the second is what the other blocks give.
+  const auto others = [](Lab& lab, TensorType type) {
+    const Weight& weight = lab.weight(type, 40, 512, 9);
+    const auto y = lab.run(3, [&](Lab& l) {
+      std::vector<float> all(3 * 512);
+      Noise noise(11);
+      for (size_t i = 0; i < 512; ++i) {
+        const bool large = i / 32 % 8 == 3;
+        all[i] = noise.normal() * (large ? 300.0F : i / 32 == 6 ? 1e-39F : 1.0F);
+        all[512 + i] = large ? all[i] : 0.0F;
+      }
+      const LinearSpec part{.y = l.stream().alloc(3, 40), .weight = &weight};
+      l.stream().linear(std::span(&part, 1), l.values(3, 512, all));
+      l.output(part.y);
+    })[0];
+    CHECK(std::all_of(y.begin() + 80, y.end(), [](float value) { return value == 0.0F; }));
+    std::vector<float> out(40);
+    for (size_t i = 0; i < 40; ++i) out[i] = y[i] - y[40 + i];
+    return out;
+  };
+  Lab reference(open_reference());
+  for (const std::string& variant : usable_variants()) {
+    Lab cpu(open_cpu(variant, 2));
+    for (const TensorType type : kPackedTypes) {
+      if (is_float(type)) continue;
+      CAPTURE(variant, tensor_type_info(type)->name);
+      CHECK(relative_error(others(cpu, type), others(reference, type)) < 2e-2);
     }
   }
 }

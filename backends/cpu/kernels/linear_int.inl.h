@@ -44,11 +44,7 @@ KV_INLINE void add_block(const LQ* q, LF dw, LF mw, const int8_t* a, const float
   KV_UNROLL
   for (int first = 0; first < Columns; first += kAtOnce) {
     LI s[kAtOnce];
-    KV_UNROLL
-    for (int c = 0; c < kAtOnce; ++c) {
-      s[c] = li_zero();
-      if constexpr (W::kZero != 0 && !(kSignedDot8 && W::kBits == 8)) s[c] = li_set(load_i32(sums + first + c));
-    }
+    start_sums<W, kAtOnce>(sums + first, s);
     lq_dot_columns<W::kBits, Vectors, kAtOnce>(s, q, a + 4 * first, 4 * Columns);
     KV_UNROLL
     for (int c = first; c < first + kAtOnce; ++c) {

@@ -10,7 +10,7 @@
 // Why not any scale per 32 as elsewhere (decisions.md 9): then each sub-block takes one product and two fused
 // multiply-adds on the pipes that also multiply bytes, 11 operations for 8 useful ones. So it takes 9 and a shift that
 // other pipes do, and minima are multiplied as bytes, four sub-blocks at a time. One scale per 256 (Q8_K of llama.cpp)
-// saves little more and costs three times the error (README.md).
+// saves little more and costs three times the error (measured.md).
 #pragma once
 
 
@@ -66,6 +66,16 @@ KV_INLINE void lq_dot_columns(LI* s, const LQ* q, const int8_t* a, uint32_t colu
 #endif
 }
 
+/// What the sums of a block start from: the folded zero point, -zero * sum a of each column.
+template <class W, int Columns>
+KV_INLINE void start_sums(const float* zeros, LI* s) {
+  KV_UNROLL
+  for (int c = 0; c < Columns; ++c) {
+    s[c] = li_zero();
+    if constexpr (W::kZero != 0 && !(kSignedDot8 && W::kBits == 8)) s[c] = li_set(load_i32(zeros + c));
+  }
+}
+
 /// One sub-block for all columns of the tile. `powers`, `zeros`: the block's powers and -zero * sum a of each column.
 template <class W, int Columns, int Vectors>
 KV_INLINE void add_sub_block(const LQ* q, LF factor, const int8_t* a, const float* powers, const float* zeros, LF* f) {
@@ -73,11 +83,7 @@ KV_INLINE void add_sub_block(const LQ* q, LF factor, const int8_t* a, const floa
   KV_UNROLL
   for (int first = 0; first < Columns; first += kAtOnce) {
     LI s[kAtOnce];
-    KV_UNROLL
-    for (int c = 0; c < kAtOnce; ++c) {
-      s[c] = li_zero();
-      if constexpr (W::kZero != 0 && !(kSignedDot8 && W::kBits == 8)) s[c] = li_set(load_i32(zeros + first + c));
-    }
+    start_sums<W, kAtOnce>(zeros + first, s);
     lq_dot_columns<W::kBits, Vectors, kAtOnce>(s, q, a + 4 * first, 4 * Columns);
     KV_UNROLL
     for (int c = 0; c < kAtOnce; ++c) {
