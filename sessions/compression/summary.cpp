@@ -1,6 +1,7 @@
 #include "sessions/compression/summary.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "sessions/compression/probes.h"
@@ -15,6 +16,7 @@ constexpr uint32_t kShortestSummary = 48, kLongestSummary = 512;
 constexpr size_t kAnchorShare = 10;              // the index takes at most a tenth of what was removed
 constexpr size_t kBytesPerToken = 4;
 constexpr size_t kExcerpt = 160;
+constexpr size_t kMostPlaces = 10'000;           // of a word in a turn that are looked at
 
 bool is_message(const Turn& turn) { return turn.role != "compression"; }
 
@@ -51,6 +53,47 @@ std::string around(const std::string& text, size_t at) {
   while (begin < text.size() && continues(text[begin])) ++begin;
   while (end < text.size() && continues(text[end])) ++end;
   return (begin > 0 ? "..." : "") + text.substr(begin, end - begin) + (end < text.size() ? "..." : "");
+}
+
+bool joins(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || static_cast<unsigned char>(c) >= 0x80U;
+}
+
+/// Whether `text` has this word, not as a part of another: 808 is not named where 8080 is.
+bool names(std::string_view text, std::string_view word) {
+  for (size_t at = text.find(word); at != std::string_view::npos; at = text.find(word, at + 1)) {
+    const size_t end = at + word.size();
+    if ((at == 0 || !joins(text[at - 1])) && (end == text.size() || !joins(text[end]))) return true;
+  }
+  return false;
+}
+
+/// Where the shortest stretch of `text` that holds every word begins.
+std::optional<size_t> stretch_of(std::string_view text, std::span<const std::string> words) {
+  std::vector<std::pair<size_t, size_t>> places;  // where, and which word
+  for (size_t word = 0; word < words.size(); ++word) {
+    const size_t before = places.size();
+    for (size_t at = text.find(words[word]); at != std::string_view::npos && places.size() - before < kMostPlaces;
+         at = text.find(words[word], at + 1)) {
+      places.emplace_back(at, word);
+    }
+    if (places.size() == before) return std::nullopt;
+  }
+  std::ranges::sort(places);
+  std::vector<size_t> inside(words.size());
+  size_t missing = words.size(), begin = 0, shortest = std::string_view::npos;
+  std::optional<size_t> out;
+  for (const auto& [at, word] : places) {
+    missing -= inside[word]++ == 0 ? 1 : 0;
+    for (; missing == 0; ++begin) {
+      if (at - places[begin].first < shortest) {
+        shortest = at - places[begin].first;
+        out = places[begin].first;
+      }
+      missing += --inside[places[begin].second] == 0 ? 1 : 0;
+    }
+  }
+  return out;
 }
 
 }  // namespace
@@ -118,7 +161,7 @@ std::string summary_text(const SummaryPlan& plan, std::span<const std::string> s
   for (const auto& part : plan.old) {
     for (const ChatMessage& message : part) {
       for (const std::string& anchor : anchors_of(message.content)) {
-        if (out.find(anchor) != std::string::npos || index.find(anchor) != std::string::npos) continue;
+        if (names(out, anchor) || names(index, anchor)) continue;
         if (anchor.size() + 2 > room) continue;
         room -= anchor.size() + 2;
         index += (index.empty() ? "" : ", ") + anchor;
@@ -141,9 +184,9 @@ std::vector<FoundTurn> search_turns(std::span<const Turn> path, std::string_view
   std::vector<FoundTurn> out;
   for (size_t i = path.size(); i > 0 && out.size() < most && !wanted.empty(); --i) {
     const Turn& turn = path[i - 1];
-    const std::string text = lower(turn.content);
-    const bool all = std::ranges::all_of(wanted, [&](const std::string& word) { return text.find(word) != std::string::npos; });
-    if (is_message(turn) && all) out.push_back({turn.number, turn.role, around(turn.content, text.find(wanted.front()))});
+    if (!is_message(turn)) continue;
+    const auto at = stretch_of(lower(turn.content), wanted);
+    if (at) out.push_back({turn.number, turn.role, around(turn.content, *at)});
   }
   return out;
 }

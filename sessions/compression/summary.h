@@ -33,7 +33,7 @@ std::string summary_text(const SummaryPlan& plan, std::span<const std::string> s
 /// The conversation with the summary in it, up to the last answer.
 std::vector<ChatMessage> summarised(const SummaryPlan& plan, const std::string& summary);
 
-/// Turns that contain every word of `words` (whatever its case), newest first, with the text around the first.
+/// Turns that contain every word of `words` (whatever its case), newest first, with the text where they stand closest.
 struct FoundTurn {
   uint32_t turn = 0;
   std::string role, excerpt;

@@ -154,6 +154,15 @@ TEST_CASE("a summary stands for the old turns, the newest and the system message
   CHECK_FALSE(plan_summary(std::span(path).first(4), 200, 150));  // no answer at the end
 }
 
+TEST_CASE("the index names every exact thing that the summary does not, also one that is a part of another") {
+  std::vector<Turn> path = {said("user", "Ports 8080 and 808, and 1808 too. " + std::string(400, 'x')), said("assistant", "Yes."),
+                            said("user", "And now?", {1, 2}), said("assistant", "Now.", {3})};
+  const auto plan = plan_summary(path, 4, 1000);
+  REQUIRE(plan);
+  const std::string summary = summary_text(*plan, std::vector<std::string>{"They spoke of 8080."});
+  CHECK(summary.ends_with(": 808, 1808"));
+}
+
 TEST_CASE("originals are found by their words, newest first") {
   std::vector<Turn> path = {said("user", "The Code is 48213, " + std::string(300, 'x')), said("assistant", "No code here."),
                             compression_turn({1}, "", "code")};
@@ -167,4 +176,8 @@ TEST_CASE("originals are found by their words, newest first") {
   CHECK(search_turns(path, "code", 10).front().turn == 2);
   CHECK(search_turns(path, "code", 1).size() == 1);
   CHECK(search_turns(path, " ", 10).empty());
+  path[0].content = "The code of conduct. " + std::string(500, 'y') + " The door has the code 48213. " + std::string(500, 'z') + " A door.";
+  const auto closest = search_turns(path, "code door", 1);
+  REQUIRE(closest.size() == 1);
+  CHECK(closest[0].excerpt.find("48213") != std::string::npos);  // where the words stand together
 }
