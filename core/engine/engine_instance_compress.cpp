@@ -141,9 +141,13 @@ Result<CompressResult> EngineInstance::compress(SeqId serial, const Request& req
   std::vector<ContextStage> stages = request.stages;
   stages.push_back(std::move(stage));
   const uint32_t parts = request.compression->parts;
-  const uint64_t pages = (result.edit.kept_tokens / kPageTokens + parts - 1) / parts;
-  result.source_bytes = runner_->block_bytes() * result.edit.source_tokens / kPageTokens;
-  result.kept_bytes = runner_->block_bytes() * pages;
+  const auto base_bytes = [&](uint32_t tokens, uint32_t in_one) {
+    return runner_->block_bytes() * ((tokens / kPageTokens + in_one - 1) / in_one);
+  };
+  result.kept_bytes = base_bytes(result.edit.kept_tokens, parts);
+  const uint32_t base = request.stages.empty() ? 0 : request.stages.back().edit.kept_tokens;
+  result.source_bytes = runner_->block_bytes() * (result.edit.source_tokens - base) / kPageTokens +
+                        (base == 0 ? 0 : base_bytes(base, parts_of(request.stages.back().edit)));
   const ChainHash root = cache_root(command.cache_salt, stages);
   const auto entries = scheduler_->add_base(root, result.edit.kept_tokens, parts, serial);
   if (entries) {

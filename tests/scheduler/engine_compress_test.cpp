@@ -192,6 +192,21 @@ TEST_CASE("attention keeps what the question looks at") {
   CHECK(chatting->ask<CompressResult>(command).edit.rows == result.edit.rows);
 }
 
+TEST_CASE("rows that are at 4 bits already count as what they take") {
+  Lab lab;
+  const auto harness = lab.start(false);
+  const Context full{{}, letters(400, 1)};
+  CompressContext command = compress(full.tokens, {.rule = KeepRule::kAll, .source_tokens = 192, .kept_tokens = 192});
+  command.aged = true;
+  const auto first = harness->ask<CompressResult>(command);
+  CHECK(first.kept_bytes < first.source_bytes);
+  const Context aged = behind(full, first);
+  command = compress(aged.tokens, {.rule = KeepRule::kAll, .source_tokens = 320, .kept_tokens = 320});
+  command.prompt.history_stages = aged.stages;
+  command.aged = true;
+  CHECK(harness->ask<CompressResult>(command).source_bytes == first.kept_bytes + first.source_bytes / 192 * 128);
+}
+
 TEST_CASE("a comparison of a context with itself finds no difference, with another one does") {
   Lab lab;
   const auto harness = lab.start(false);
