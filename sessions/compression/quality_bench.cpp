@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <utility>
 
 #include "sessions/compression/scripted_chat.h"
@@ -172,16 +173,16 @@ class Bench {
     ++table.asked;
     const auto full = KVASIR_TRY(answer({.stages = {}, .tokens = task.context}, task.behind));
     const auto size = static_cast<uint32_t>(task.context.size());
-    if (full.find(truth) == std::string::npos) {
+    if (!answers(full, truth)) {
       auto aged = KVASIR_TRY(shorten(Contender::kQuantized, *choice(Contender::kQuantized, 0, size, 0), task.context, {}));
-      table.only_quantized += KVASIR_TRY(answer(std::move(aged), task.behind)).find(truth) != std::string::npos ? 1 : 0;
+      table.only_quantized += answers(KVASIR_TRY(answer(std::move(aged), task.behind)), truth) ? 1 : 0;
       return {};
     }
     ++table.right_full;
     const std::vector<Cell> all = cells(true);
     table.rows.resize(all.size() + alternatives.size());
     const auto count = [&](RecallRow& row, Contender who, double ratio, const std::string& text) {
-      const bool right = text.find(truth) != std::string::npos;
+      const bool right = answers(text, truth);
       row.who = who;
       row.ratio += (ratio - row.ratio) / static_cast<double>(++row.asked);  // alternatives differ in length: the mean
       row.by_part.resize(table.parts.size());
@@ -315,6 +316,14 @@ class Bench {
 };
 
 }  // namespace
+
+bool answers(std::string_view text, std::string_view truth) {
+  const size_t begin = std::min(text.find_first_not_of(" \t\n\"'`*"), text.size());
+  const std::string_view rest = text.substr(begin);
+  if (!rest.starts_with(truth)) return false;
+  const std::string_view behind = rest.substr(truth.size());
+  return behind.empty() || std::isalnum(static_cast<unsigned char>(behind.front())) == 0;  // 4821, not 48213
+}
 
 std::string_view name_of(Contender who) {
   switch (who) {

@@ -23,7 +23,7 @@ struct QualityOptions {
   uint32_t prefix_tokens = 1024, next_tokens = 256;
   uint32_t spans = 30;           ///< of the likelihood table
   uint32_t documents = 12;       ///< of the needle table, four needles each
-  uint32_t chats = 6;            ///< of the recall table, six facts each
+  uint32_t chats = 12;           ///< of the recall table, eight facts each
   std::vector<double> ratios = {0.25, 0.5, 0.75, 0.9};
   uint64_t seed = 1;
 };
@@ -52,6 +52,9 @@ struct QualityReport {
   std::vector<LikelihoodRow> likelihood;
   RecallTable needles, chats;
 };
+
+/// Whether a text that goes on behind "... is" begins with just this.
+bool answers(std::string_view text, std::string_view truth);
 
 using AskEngine = std::function<Result<Event>(CommandBody)>;
 using QualityProgress = std::function<void(const std::string& what)>;

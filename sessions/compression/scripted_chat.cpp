@@ -1,46 +1,101 @@
 #include "sessions/compression/scripted_chat.h"
 
 #include <array>
+#include <string_view>
+#include <utility>
 
 namespace kvasir {
 namespace {
 
-constexpr size_t kExchanges = 20, kFactEvery = 2;
+constexpr size_t kExchanges = 30, kFacts = 8, kWithFacts = 26;  // the newest exchanges hold none
 
-std::vector<ChatFact> make_facts(Numbers& numbers) {
-  static constexpr std::array kColours = {"green", "blue", "red", "yellow", "white", "black", "orange", "purple"};
-  static constexpr std::array kCities = {"Bergen", "Lisbon", "Kyoto", "Quito", "Tunis", "Hobart", "Riga", "Porto"};
-  const auto number = [&] { return std::to_string(1000 + numbers.below(9000)); };
-  const std::string code = number(), port = number(), file = "/srv/log/run" + number() + ".txt", key = "K" + number();
-  const std::string colour = kColours[numbers.below(kColours.size())], city = kCities[numbers.below(kCities.size())];
-  return {
-      {"The code of my locker is " + code + ".", "What is the code of my locker?", "The code of your locker is", "locker", code, 0},
-      {"The server listens on port " + port + ".", "On which port does the server listen?", "The server listens on port", "server port", port, 0},
-      {"The log is written to " + file + ".", "To which file is the log written?", "The log is written to", "log written", file, 1},
-      {"The ticket has the name " + key + ".", "Which name does the ticket have?", "The ticket has the name", "ticket", key, 1},
-      {"My favourite colour is " + colour + ".", "What is my favourite colour?", "Your favourite colour is", "favourite colour", colour, 2},
-      {"We decided to meet in " + city + ".", "Where did we decide to meet?", "We decided to meet in", "decided meet", city, 3}};
+/// A list in the order of a seed.
+template <size_t N>
+std::array<std::string, N> shuffled(const std::array<std::string_view, N>& list, Numbers& numbers) {
+  std::array<std::string, N> out;
+  for (size_t i = 0; i < N; ++i) out[i] = list[i];
+  for (size_t i = N; i > 1; --i) std::swap(out[i - 1], out[numbers.below(i)]);
+  return out;
 }
 
-std::string small_talk(uint64_t a, uint64_t b) {
-  const uint64_t product = a * b;
-  return "The number " + std::to_string(product) + " is the product of " + std::to_string(a) + " and " + std::to_string(b) +
-         ". It lies between " + std::to_string(product - 1) + " and " + std::to_string(product + 1) + ", and its double is " +
-         std::to_string(2 * product) + ".";
+template <size_t N>
+std::string one_of(const std::array<std::string_view, N>& list, Numbers& numbers) {
+  return std::string(list[numbers.below(N)]);
+}
+
+/// Two facts of each category, in the order of a seed, so that no category is always the oldest. What is said up to what is
+/// asked for begins the answer, and no two begin alike: a small model can copy, but neither turn "my" into "your" nor tell
+/// the codes of two doors apart.
+std::array<ChatFact, kFacts> make_facts(Numbers& numbers) {
+  static constexpr std::array<std::string_view, 8>
+      kDoors = {"kitchen", "cellar", "office", "garage", "attic", "school", "church", "bakery"},
+      kPlans = {"tower", "harbour", "station", "theatre", "stadium", "museum", "hospital", "airport"},
+      kFiles = {"draft", "notes", "table", "sketch", "report", "list", "letter", "map"},
+      kThings = {"printer", "heating", "lift", "radio", "kettle", "mower", "scanner", "freezer"},
+      kNames = {"Anna", "Boris", "Clara", "David", "Emma", "Felix", "Greta", "Henry"},
+      kColours = {"green", "blue", "yellow", "white", "black", "orange", "purple", "brown"},
+      kMeals = {"rice", "bread", "cheese", "fish", "pasta", "salad", "honey", "pizza"},
+      kCities = {"Bergen", "Lisbon", "Kyoto", "Quito", "Tunis", "Hobart", "Riga", "Porto"};
+  static constexpr std::array<std::string_view, 7> kDays = {"Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"};
+  const auto who = shuffled(kNames, numbers);
+  const auto digits = [&](uint64_t least) { return std::to_string(least + numbers.below(9 * least)); };
+  // Each in a statement of its own: a compiler may evaluate a + b in any order.
+  const std::string code = digits(1000), phone = digits(1000), stem = one_of(kFiles, numbers), file = stem + digits(100) + ".txt";
+  const std::string ticket = "K" + digits(100);
+  const std::string door = one_of(kDoors, numbers), plan = one_of(kPlans, numbers), thing = one_of(kThings, numbers);
+  std::array<ChatFact, kFacts> facts = {{
+      {"What is the code of the " + door + " door?", "The code of the " + door + " door is", "code " + door, code, 0},
+      {"What are the last digits of the phone number of " + who[0] + "?", "The phone number of " + who[0] + " ends in",
+       "phone " + who[0], phone, 0},
+      {"In which file is the plan of the " + plan + "?", "The plan of the " + plan + " is in the file", "plan " + plan, file, 1},
+      {"Which ticket is about the " + thing + "?", "The ticket about the " + thing + " has the name", "ticket " + thing, ticket, 1},
+      {"What is the favourite colour of " + who[1] + "?", "The favourite colour of " + who[1] + " is", "favourite colour",
+       one_of(kColours, numbers), 2},
+      {"What does " + who[2] + " like to eat most?", "What " + who[2] + " likes to eat most is", "likes eat " + who[2],
+       one_of(kMeals, numbers), 2},
+      {"In which city will we meet " + who[3] + "?", "We decided to meet " + who[3] + " in", "decided meet", one_of(kCities, numbers), 3},
+      {"On which day will we call " + who[4] + "?", "It was agreed to call " + who[4] + " on", "agreed call", one_of(kDays, numbers), 3},
+  }};
+  for (size_t i = kFacts; i > 1; --i) std::swap(facts[i - 1], facts[numbers.below(i)]);
+  return facts;
+}
+
+/// Sentences that name nothing a fact could be mixed up with.
+std::string small_talk(std::string things, Numbers& numbers) {
+  static constexpr std::array kFirst = {"make many people happy", "are older than most towns", "need more care than one thinks",
+                                        "are best seen in the morning", "have changed little over the years",
+                                        "are part of many old stories"};
+  static constexpr std::array kSecond = {"My neighbours talk about them at dinner.", "Children ask about them all the time.",
+                                         "A friend of mine wrote a song about them.", "In winter they are easy to forget.",
+                                         "Most people learn about them early in life.", "Some people collect pictures of them."};
+  things.front() = static_cast<char>(things.front() - 'a' + 'A');
+  const char* first = kFirst[numbers.below(kFirst.size())];
+  return things + " " + first + ". " + kSecond[numbers.below(kSecond.size())];
 }
 
 }  // namespace
 
+std::string ChatFact::said() const { return lead + " " + truth + "."; }
+
 ScriptedChat scripted_chat(uint64_t seed) {
+  static constexpr std::array<std::string_view, kExchanges> kThings = {
+      "rivers", "mountains", "songs", "windmills", "trains", "bees",    "games", "lighthouses", "soups",   "clouds",
+      "horses", "bicycles",  "poems", "bridges",   "apples", "violins", "kites", "lamps",       "owls",    "candles",
+      "boats",  "markets",   "trees", "gloves",    "clocks", "stones",  "foxes", "paintings",   "spoons",  "mirrors"};
   Numbers numbers{seed};
   ScriptedChat chat;
-  chat.facts = make_facts(numbers);
+  const auto facts = make_facts(numbers);
+  const auto things = shuffled(kThings, numbers);
   for (size_t i = 0; i < kExchanges; ++i) {
-    const bool fact = i % kFactEvery == 0 && i / kFactEvery < chat.facts.size();
-    const auto a = numbers.below(90) + 10, b = numbers.below(90) + 10;
-    const std::string question = "Tell me something about the number " + std::to_string(a * b) + ".";
-    chat.messages.push_back({"user", fact ? chat.facts[i / kFactEvery].said : question, {}});
-    chat.messages.push_back({"assistant", fact ? std::string("I will remember that.") : small_talk(a, b), {}});
+    const size_t told = chat.facts.size();
+    if (told < kFacts && i == (2 * told + 1) * kWithFacts / (2 * kFacts)) {
+      chat.facts.push_back(facts[told]);
+      chat.messages.push_back({"user", facts[told].said(), {}});
+      chat.messages.push_back({"assistant", "I will remember that.", {}});
+    } else {
+      chat.messages.push_back({"user", "Tell me something about " + things[i] + ".", {}});
+      chat.messages.push_back({"assistant", small_talk(things[i], numbers), {}});
+    }
   }
   for (const ChatMessage& message : chat.messages) {
     Turn turn;

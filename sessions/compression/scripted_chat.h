@@ -1,5 +1,5 @@
-// Conversations with planted facts, for the recall table of `kvasir bench compress` (compression.md §4.4): forty turns
-// made from a seed, the facts in the older ones. Pure.
+// Conversations with planted facts, for the recall table of `kvasir bench compress` (compression.md §4.4): sixty turns made
+// from a seed, eight facts told by the user one after the other in the first 52. Pure.
 #pragma once
 
 #include <cstdint>
@@ -25,14 +25,16 @@ struct Numbers {
 };
 
 struct ChatFact {
-  std::string said, asked;
+  std::string asked;
   std::string lead;   ///< the beginning of the answer, up to what is asked for
   std::string words;  ///< what a client would search the originals for
   std::string truth;
   size_t category = 0;  ///< number, artifact, preference, decision
+
+  std::string said() const;
 };
 struct ScriptedChat {
-  std::vector<ChatFact> facts;
+  std::vector<ChatFact> facts;        ///< in the order in which they are told
   std::vector<ChatMessage> messages;  ///< ends in an answer
   std::vector<Turn> turns;            ///< the same as a session has them, tokens apart
 };

@@ -14,7 +14,7 @@ namespace {
 const OptionSpec kText{"text", OptionKind::kText, "FILE", "", "real prose to measure on (needed)"};
 const OptionSpec kSpans{"spans", OptionKind::kWhole, "N", "30", "texts of the likelihood table; 0: no table"};
 const OptionSpec kDocuments{"documents", OptionKind::kWhole, "N", "12", "documents of the needle table, four needles each"};
-const OptionSpec kChats{"chats", OptionKind::kWhole, "N", "6", "chats of the recall table, six facts each"};
+const OptionSpec kChats{"chats", OptionKind::kWhole, "N", "12", "chats of the recall table, eight facts each"};
 const OptionSpec kPrefix{"prefix-tokens", OptionKind::kWhole, "N", "1024", "tokens of a context, at least 512"};
 const OptionSpec kPlot{"plot", OptionKind::kText, "FILE", "", "also write a plot as SVG"};
 
