@@ -132,25 +132,11 @@ def gemm_gops(runner, binary, backend, types):
     return {match[1]: float(match[2]) for match in re.finditer(r"^\s*(\w+)\s+5632x2048\s+([\d.]+) GOP/s", text, re.M)}
 
 
-class Served:
-    """`kvasir mcp` or `rpc` as a client sees it, from before its process is there. `cache`: its cache folder; none: nothing packed is kept."""
+class LineClient:
+    """Asks a started `kvasir mcp` or `rpc` over its pipes, one request at a time."""
 
-    def __init__(self, runner, binary, command, model, folder, threads, cache=None):
-        options = ["--packed-weights", "auto" if cache else "off"]
-        environment = {**os.environ, **({"XDG_CACHE_HOME": cache} if cache else {})}
-        self.begin = time.perf_counter()
-        self.process = subprocess.Popen(runner.prefix + [binary, command, "--private", "--model", model, "--data-dir", folder, "--threads", str(threads), "--ctx", "2048"] + options,
-                                        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.ids = 0
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+    def __init__(self, process):
+        self.process, self.ids = process, 0
 
     def call(self, method, **params):
         self.ids += 1
@@ -163,6 +149,26 @@ class Served:
                     raise Failed(f"{method}: {reply['error']['message']}")
                 return reply["result"]
         raise Failed(f"{method}: the server ended")
+
+
+class Served(LineClient):
+    """`kvasir mcp` or `rpc` as a client sees it, from before its process is there. `cache`: its cache folder; none: nothing packed is kept."""
+
+    def __init__(self, runner, binary, command, model, folder, threads, cache=None):
+        options = ["--packed-weights", "auto" if cache else "off"]
+        environment = {**os.environ, **({"XDG_CACHE_HOME": cache} if cache else {})}
+        self.begin = time.perf_counter()
+        super().__init__(subprocess.Popen(runner.prefix + [binary, command, "--private", "--model", model, "--data-dir", folder, "--threads", str(threads), "--ctx", "2048"] + options,
+                                        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
 
     def seconds(self):
         return time.perf_counter() - self.begin

@@ -17,6 +17,8 @@ import tempfile
 import time
 import urllib.request
 
+import programs
+
 WORDS = ("harbour lamp window river copper morning engine garden letter bridge winter market signal paper stone "
          "captain mirror thunder orchard compass").split()
 
@@ -30,24 +32,11 @@ def text_of(words, salt):
     return " ".join(out)
 
 
-class Kvasir:
+class Kvasir(programs.LineClient):
     def __init__(self, binary, model, folder, threads):
         command = [binary, "rpc", "--private", "--model", model, "--data-dir", folder, "--threads", str(threads), "--ctx", "8192"]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.ids = 0
+        super().__init__(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
         self.generate(prompt="hello", max_tokens=1)  # the load is not what is measured
-
-    def call(self, method, **params):
-        self.ids += 1
-        self.process.stdin.write(json.dumps({"jsonrpc": "2.0", "id": self.ids, "method": method, "params": params}) + "\n")
-        self.process.stdin.flush()
-        for line in self.process.stdout:
-            reply = json.loads(line)
-            if reply.get("id") == self.ids:
-                if "error" in reply:
-                    sys.exit(f"{method}: {reply['error']['message']}")
-                return reply["result"]
-        sys.exit(f"{method}: the server ended")
 
     def timed(self, method, **params):
         begin = time.perf_counter()
@@ -227,4 +216,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except programs.Failed as error:
+        sys.exit(f"./x bench sessions: {error}")
