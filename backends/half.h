@@ -1,4 +1,4 @@
-// Half precision (IEEE 754 binary16) for host code that needs neither speed nor an instruction set. Pure; any thread.
+// Half precision (IEEE 754 binary16) and bfloat16 for host code that needs neither speed nor an instruction set. Pure; any thread.
 #pragma once
 
 #include <bit>
@@ -31,6 +31,13 @@ inline uint16_t float_to_half(float value) noexcept {
   }
   const uint32_t rounded = magnitude + 0xFFFU + ((magnitude >> 13) & 1U);  // may carry into infinity: right
   return static_cast<uint16_t>(sign | ((rounded >> 13) - (112U << 10)));
+}
+
+/// The upper half of a float32, to nearest, ties to even; NaN stays NaN.
+inline uint16_t float_to_bfloat(float value) noexcept {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7FFFFFFFU) > 0x7F800000U) return static_cast<uint16_t>(bits >> 16 | 0x40U);
+  return static_cast<uint16_t>((bits + 0x7FFFU + (bits >> 16 & 1U)) >> 16);
 }
 
 }  // namespace kvasir

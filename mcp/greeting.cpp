@@ -10,8 +10,10 @@ using rpc::Json;
 
 constexpr std::array<std::pair<const char*, KvType>, 3> kKvTypes{
     {{"f16", KvType::kF16}, {"q8_0", KvType::kQ8_0}, {"f32", KvType::kF32}}};
-constexpr std::array<std::pair<const char*, QuantizeOnLoad>, 3> kQuantizations{
-    {{"", QuantizeOnLoad::kNone}, {"q8_0", QuantizeOnLoad::kQ8_0}, {"q4_0", QuantizeOnLoad::kQ4_0}}};
+constexpr std::array<std::pair<const char*, QuantizeOnLoad>, 4> kQuantizations{{{"", QuantizeOnLoad::kNone},
+                                                                             {"q8_0", QuantizeOnLoad::kQ8_0},
+                                                                             {"q4_0", QuantizeOnLoad::kQ4_0},
+                                                                             {"bf16", QuantizeOnLoad::kBF16}}};
 
 Failure bad(const char* member) {
   return Failure{Code::kInvalidArgument, std::string("greeting: member '") + member + "' is missing or wrong"};

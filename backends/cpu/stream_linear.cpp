@@ -2,11 +2,11 @@
 // weights x tiles are multiplied. With one tile (decode, small batches) every thread packs for itself, which is cheaper
 // than a barrier; else tiles are packed by all threads and a barrier follows.
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
 #include "backends/cpu/cpu_stream.h"
 #include "backends/cpu/format.h"
+#include "backends/half.h"
 
 namespace kvasir::cpu {
 namespace {
@@ -14,13 +14,6 @@ namespace {
 constexpr uint64_t kBlockBytes = uint64_t{384} << 10;  // packed activations that stay in L2 over all panels
 
 uint64_t round_up(uint64_t value, uint64_t unit) noexcept { return (value + unit - 1) / unit * unit; }
-
-/// Nearest, ties to even; NaN stays NaN.
-uint16_t round_bf16(float value) noexcept {
-  const auto bits = std::bit_cast<uint32_t>(value);
-  if ((bits & 0x7FFFFFFFU) > 0x7F800000U) return static_cast<uint16_t>(bits >> 16U | 0x40U);
-  return static_cast<uint16_t>((bits + 0x7FFFU + (bits >> 16U & 1U)) >> 16U);
-}
 
 struct Part {
   const CpuWeight* weight;
@@ -225,8 +218,8 @@ void pack_row(const KernelTable& kernels, const PackPlan& plan, const PackedRows
   if (plan.half) {
     uint16_t* h = to.h + first * round_up(plan.k, 2) + 2 * column;
     for (uint64_t i = 0; i < plan.k; i += 2) {
-      h[i * columns] = round_bf16(x[i]);
-      h[i * columns + 1] = i + 1 < plan.k ? round_bf16(x[i + 1]) : uint16_t{0};
+      h[i * columns] = float_to_bfloat(x[i]);
+      h[i * columns + 1] = i + 1 < plan.k ? float_to_bfloat(x[i + 1]) : uint16_t{0};
     }
   }
 }

@@ -88,7 +88,7 @@ template <class A> void fields(A& a, Failed& m) { a(m.id, m.code, m.message, m.r
 
 /// The largest legal number of each enum that travels.
 constexpr uint8_t last_of(KvType) { return static_cast<uint8_t>(KvType::kF32); }
-constexpr uint8_t last_of(QuantizeOnLoad) { return static_cast<uint8_t>(QuantizeOnLoad::kQ4_0); }
+constexpr uint8_t last_of(QuantizeOnLoad) { return static_cast<uint8_t>(QuantizeOnLoad::kBF16); }
 constexpr uint8_t last_of(Activations) { return static_cast<uint8_t>(Activations::kF32); }
 constexpr uint8_t last_of(Prompt::Kind) { return static_cast<uint8_t>(Prompt::Kind::kTokens); }
 constexpr uint8_t last_of(OverflowPolicy) { return static_cast<uint8_t>(OverflowPolicy::kCompress); }

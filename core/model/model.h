@@ -26,7 +26,7 @@ struct RecommendedSampling {
 };
 
 /// What float matrices become while they are loaded.
-enum class QuantizeOnLoad : uint8_t { kNone, kQ8_0, kQ4_0 };
+enum class QuantizeOnLoad : uint8_t { kNone, kQ8_0, kQ4_0, kBF16 };
 
 struct ModelOptions {
   QuantizeOnLoad quantize = QuantizeOnLoad::kNone;

@@ -13,8 +13,8 @@
 namespace kvasir {
 namespace {
 
-constexpr size_t kBlock = 32;
-constexpr uint64_t kPieceBlocks = 1024;  ///< read, decoded and rounded at a time: stays in the cache
+constexpr size_t kBlock = 32;            ///< values of a block of Q8_0 and Q4_0
+constexpr uint64_t kPieceValues = 32768;  ///< read, decoded and rounded at a time: stays in the cache
 
 /// To nearest, halves away from zero: roundf() without the call, exact for |x| < 2^23.
 int32_t round_away(float x) noexcept {
@@ -81,6 +81,13 @@ bool q4_0_block(const float* x, std::byte* block) noexcept {
   return true;
 }
 
+bool bf16_value(float x, std::byte* to) noexcept {
+  const uint16_t bits = float_to_bfloat(x);
+  std::memcpy(to, &bits, sizeof bits);
+  constexpr uint16_t kExponent = 0x7F80;
+  return (bits & kExponent) != kExponent;
+}
+
 bool is_float(TensorType type) noexcept {
   return type == TensorType::kF32 || type == TensorType::kF16 || type == TensorType::kBF16;
 }
@@ -91,23 +98,24 @@ class QuantisingSource final : public ByteSource {
   QuantisingSource(const FileTensor& tensor, TensorType to) : tensor_(tensor), to_(to) {}
 
   Result<void> read(uint64_t offset, std::span<std::byte> into) const override {
-    const uint64_t block_bytes = tensor_type_info(to_)->block_bytes;
+    const uint64_t block_bytes = tensor_type_info(to_)->block_bytes, block_values = tensor_type_info(to_)->block_values;
     if (offset % block_bytes != 0 || into.size() % block_bytes != 0) {
       return Failure(Code::kInternal, "tensor " + tensor_.name + " was read across its blocks");
     }
     const uint64_t value_bytes = tensor_type_info(tensor_.type)->block_bytes;
     uint64_t block = offset / block_bytes;
     uint64_t left = into.size() / block_bytes;
-    if (block > tensor_.values() / kBlock || left > tensor_.values() / kBlock - block) {
+    if (block > tensor_.values() / block_values || left > tensor_.values() / block_values - block) {
       return Failure(Code::kInternal, "tensor " + tensor_.name + " was read past its end");
     }
-    std::vector<std::byte> raw(std::min(left, kPieceBlocks) * kBlock * value_bytes);
-    std::vector<float> values(std::min(left, kPieceBlocks) * kBlock);
+    const uint64_t piece_blocks = std::min(left, kPieceValues / block_values);
+    std::vector<std::byte> raw(piece_blocks * block_values * value_bytes);
+    std::vector<float> values(piece_blocks * block_values);
     while (left > 0) {
-      const uint64_t count = std::min(left, kPieceBlocks);
-      const auto bytes = std::span(raw).first(count * kBlock * value_bytes);
-      KVASIR_TRY(tensor_.source->read(tensor_.offset + block * kBlock * value_bytes, bytes));
-      const auto piece = std::span(values).first(count * kBlock);
+      const uint64_t count = std::min(left, piece_blocks);
+      const auto bytes = std::span(raw).first(count * block_values * value_bytes);
+      KVASIR_TRY(tensor_.source->read(tensor_.offset + block * block_values * value_bytes, bytes));
+      const auto piece = std::span(values).first(count * block_values);
       dequantise(tensor_.type, bytes, piece);
       if (!quantise_blocks(to_, piece, into.first(count * block_bytes))) {
         return Failure(Code::kCorrupt, "tensor " + printable(tensor_.name) +
@@ -170,15 +178,21 @@ class QuantisedModelFile final : public ModelFile {
 /// The output matrix decides most about quality: llama-quantize takes more bits for it than for the rest, and so for a
 /// token table that serves as both.
 TensorType target_type(const ModelFile& file, const FileTensor& tensor, QuantizeOnLoad how) {
+  if (how == QuantizeOnLoad::kBF16) return TensorType::kBF16;
   if (how == QuantizeOnLoad::kQ8_0) return TensorType::kQ8_0;
   const bool output =
       tensor.name == "output.weight" || (tensor.name == "token_embd.weight" && file.find("output.weight") == nullptr);
   return output ? TensorType::kQ8_0 : TensorType::kQ4_0;
 }
 
+std::string_view name_of(QuantizeOnLoad how) {
+  if (how == QuantizeOnLoad::kBF16) return "BF16";
+  return how == QuantizeOnLoad::kQ8_0 ? "Q8_0" : "Q4_0";
+}
+
 std::string note_of(size_t changed, const std::vector<std::string>& kept, QuantizeOnLoad how) {
   std::string note = std::to_string(changed) + " float matrices quantized to " +
-                     std::string(how == QuantizeOnLoad::kQ8_0 ? "Q8_0" : "Q4_0") + " while loading";
+                     std::string(name_of(how)) + " while loading";
   if (!kept.empty()) {
     note += "; " + std::to_string(kept.size()) + " kept, their rows being no multiple of 32 values (" +
             printable(kept.front()) + (kept.size() > 1 ? ", ...)" : ")");
@@ -191,6 +205,10 @@ std::string note_of(size_t changed, const std::vector<std::string>& kept, Quanti
 bool quantise_blocks(TensorType type, std::span<const float> values, std::span<std::byte> blocks) noexcept {
   const uint64_t block_bytes = tensor_type_info(type)->block_bytes;
   bool good = true;
+  if (type == TensorType::kBF16) {
+    for (size_t i = 0; i < values.size(); ++i) good &= bf16_value(values[i], blocks.data() + i * block_bytes);
+    return good;
+  }
   for (size_t i = 0; i < values.size() / kBlock; ++i) {
     const float* x = values.data() + i * kBlock;
     std::byte* block = blocks.data() + i * block_bytes;
@@ -206,16 +224,18 @@ QuantisedFile quantise_on_load(std::unique_ptr<ModelFile> file, QuantizeOnLoad h
   std::vector<std::string> kept;
   for (FileTensor& tensor : tensors) {
     if (!is_quantisable(tensor)) continue;
-    if (tensor.dims[0] % kBlock != 0) {
+    const TensorType to = target_type(*file, tensor, how);
+    if (to == tensor.type) continue;
+    const TensorTypeInfo& info = *tensor_type_info(to);
+    if (tensor.dims[0] % info.block_values != 0) {
       kept.push_back(tensor.name);
       continue;
     }
-    const TensorType to = target_type(*file, tensor, how);
     sources.push_back(std::make_unique<QuantisingSource>(tensor, to));
     tensor.type = to;
     tensor.source = sources.back().get();
     tensor.offset = 0;
-    tensor.bytes = tensor.values() / kBlock * tensor_type_info(to)->block_bytes;
+    tensor.bytes = tensor.values() / info.block_values * info.block_bytes;
   }
   if (sources.empty() && kept.empty()) return {std::move(file), {}};
   std::string note = note_of(sources.size(), kept, how);

@@ -22,7 +22,7 @@ const OptionSpec kKvType{"kv-type", OptionKind::kText, "TYPE", "f16", "type of t
 const OptionSpec kActivations{"activations", OptionKind::kText, "TYPE", "auto",
                               "auto (8 bits for integer weights) or f32 (exact, slow)"};
 const OptionSpec kQuantize{"quantize", OptionKind::kText, "TYPE", "",
-                           "quantize float weights while loading: q8_0 or q4_0 (default: keep the file's types)"};
+                           "quantize float weights while loading: q8_0, q4_0 or bf16 (default: keep the file's types)"};
 const OptionSpec kSpeculate{"speculate", OptionKind::kText, "WHEN", "auto",
                             "guess tokens from the text so far: auto (where it is faster; same answers) or off"};
 const OptionSpec kPackedWeights{"packed-weights", OptionKind::kText, "WHEN", "auto",
@@ -102,7 +102,8 @@ Result<QuantizeOnLoad> quantize_option(const Options& options) {
   if (type.empty()) return QuantizeOnLoad::kNone;
   if (type == "q8_0") return QuantizeOnLoad::kQ8_0;
   if (type == "q4_0") return QuantizeOnLoad::kQ4_0;
-  return Failure{Code::kInvalidArgument, "--quantize: '" + type + "' is neither q8_0 nor q4_0"};
+  if (type == "bf16") return QuantizeOnLoad::kBF16;
+  return Failure{Code::kInvalidArgument, "--quantize: '" + type + "' is none of q8_0, q4_0, bf16"};
 }
 
 Result<EngineKey> resolved_engine_key(const Context& context) {

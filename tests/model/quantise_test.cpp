@@ -2,6 +2,8 @@
 // what a quantised file would.
 #include "core/model/quantise.h"
 
+#include <array>
+#include <bit>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
@@ -228,6 +230,50 @@ TEST_CASE("a quantised file is left as it is, and rows of no whole blocks are ke
   REQUIRE(kept);
   CHECK(tensor_of(*kept, "blk.0.odd.weight").type == "F32");
   CHECK(kept->quantized_on_load.find("blk.0.odd.weight") != std::string::npos);
+}
+
+TEST_CASE("bf16 asked for: float32 and half matrices of any row length are rounded to nearest even, others stay", "[quantise]") {
+  const auto shape_source = KVASIR_NEEDS(shared_data("tiny-models/llama/model-bf16.gguf"));
+  const auto source = std::move(*ModelFile::open(shape_source.string()));
+  const TemporaryFolder folder;
+  GgufWriter out;
+  out.copy(source->metadata());
+  for (const FileTensor& tensor : source->tensors()) {
+    if (tensor.name != "blk.0.ffn_up.weight") {
+      out.tensor(tensor);
+      continue;
+    }
+    std::vector<std::byte> raw(tensor.bytes);
+    REQUIRE(tensor.source->read(tensor.offset, raw));
+    std::vector<float> values(tensor.values());
+    dequantise(tensor.type, raw, values);
+    for (size_t i = 0; i < values.size(); ++i) {  // a quarter of a step off, and half a step: back to what was there
+      const auto bits = std::bit_cast<uint32_t>(values[i]);
+      const bool even = ((bits >> 16) & 1U) == 0;
+      values[i] = std::bit_cast<float>(bits | (i % 2 == 1 && even ? 0x8000U : 0x4000U));
+    }
+    out.tensor(tensor.name, TensorType::kF32, {tensor.dims[0], tensor.dims[1]}, to_bytes(std::as_bytes(std::span(values))));
+  }
+  // 33 values a row: no whole blocks of 32, and 1 + 2^-7 + 2^-8 lies between two bf16 values, the upper of them even.
+  const std::vector<float> odd(33 * 2, 1.01171875F);
+  out.tensor("blk.0.odd.weight", TensorType::kF32, {33, 2}, to_bytes(std::as_bytes(std::span(odd))));
+  const fs::path mixed = folder.path() / "mixed.gguf";
+  out.write(mixed);
+  const auto described = describe_model(mixed.string(), {.quantize = QuantizeOnLoad::kBF16});
+  REQUIRE(described);
+  CHECK(described->quantized_on_load == "2 float matrices quantized to BF16 while loading");
+  CHECK(tensor_of(*described, "blk.0.ffn_up.weight").type == "BF16");
+  CHECK(tensor_of(*described, "blk.0.odd.weight").type == "BF16");
+  CHECK(tensor_of(*described, "blk.0.attn_norm.weight").type == "F32");
+  CHECK(logits_of(mixed, QuantizeOnLoad::kBF16) == logits_of(shape_source, QuantizeOnLoad::kNone));
+  CHECK(logits_of(mixed, QuantizeOnLoad::kNone) != logits_of(shape_source, QuantizeOnLoad::kNone));
+
+  std::array<std::byte, 2> rounded{};
+  REQUIRE(quantise_blocks(TensorType::kBF16, std::span(odd).first(1), rounded));
+  CHECK(rounded == std::array{std::byte{0x82}, std::byte{0x3f}});
+  for (const float bad : {INFINITY, -INFINITY, NAN, 3.4e38F}) {
+    CHECK_FALSE(quantise_blocks(TensorType::kBF16, std::span(&bad, 1), rounded));
+  }
 }
 
 TEST_CASE("values that cannot be quantised end the load with the tensor's name", "[quantise]") {
