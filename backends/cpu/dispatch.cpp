@@ -38,13 +38,13 @@ struct Variant {
 constexpr std::array kVariants = {
 #if defined(__x86_64__)
     Variant{"cpu-avx512-bf16", 60, &kAvx512Bf16Kernels, {&kAvx512VnniKernels, &kAvx512Kernels}, &CpuFeatures::avx512_bf16,
-            "AVX-512 F/BW/VL/DQ, VNNI and BF16", 3},
-    Variant{"cpu-avx512-vnni", 50, &kAvx512VnniKernels, {&kAvx512Kernels}, &CpuFeatures::avx512_vnni, "AVX-512 F/BW/VL/DQ and VNNI", 3},
-    Variant{"cpu-avx512", 40, &kAvx512Kernels, {}, &CpuFeatures::avx512, "AVX-512 F/BW/VL/DQ", 3},
-    Variant{"cpu-avxvnni", 30, &kAvxVnniKernels, {&kAvx2Kernels}, &CpuFeatures::avx_vnni, "AVX2, FMA, F16C and AVX-VNNI", 3},
-    Variant{"cpu-avx2", 20, &kAvx2Kernels, {}, &CpuFeatures::avx2, "AVX2, FMA and F16C", 3},
+            "AVX-512 F/BW/VL/DQ, VNNI and BF16", 4},
+    Variant{"cpu-avx512-vnni", 50, &kAvx512VnniKernels, {&kAvx512Kernels}, &CpuFeatures::avx512_vnni, "AVX-512 F/BW/VL/DQ and VNNI", 4},
+    Variant{"cpu-avx512", 40, &kAvx512Kernels, {}, &CpuFeatures::avx512, "AVX-512 F/BW/VL/DQ", 4},
+    Variant{"cpu-avxvnni", 30, &kAvxVnniKernels, {&kAvx2Kernels}, &CpuFeatures::avx_vnni, "AVX2, FMA, F16C and AVX-VNNI", 4},
+    Variant{"cpu-avx2", 20, &kAvx2Kernels, {}, &CpuFeatures::avx2, "AVX2, FMA and F16C", 4},
 #endif
-    Variant{"cpu-scalar", 10, &kScalarKernels, {}, nullptr, "any CPU", 3},
+    Variant{"cpu-scalar", 10, &kScalarKernels, {}, nullptr, "any CPU", 4},
 };
 
 bool usable(const Variant& variant, const CpuFeatures& features) { return variant.needs == nullptr || features.*variant.needs; }

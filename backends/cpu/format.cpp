@@ -87,7 +87,7 @@ KvHeadLayout kv_head_layout(KvType type, uint32_t k_dim, uint32_t v_dim) noexcep
 
 uint64_t attention_scratch_bytes(uint32_t queries, uint32_t k_dim, uint32_t v_dim) noexcept {
   const uint64_t v_stride = round_up(v_dim, 16);
-  const uint64_t quantised = k_dim / 4 + k_dim / 16;  // attention_q8.inl.h
+  const uint64_t quantised = k_dim / 4 + 1 + k_dim / 16;  // attention_q8.inl.h
   const uint64_t per_query = k_dim + kPageRows + 2 * v_stride + 4 + quantised;
   return sizeof(float) * (queries * per_query + kPageRows * (k_dim + v_stride) + 12 * 16);
 }

@@ -22,11 +22,12 @@ enum class Format : uint8_t {
 };
 constexpr uint32_t kFormatCount = 28;
 
-/// What an integer format needs of the activations beside their 8-bit values, per block of 32 and column:
-/// the scale, then either -z * sum (integer, the folded zero point z) or scale * sum (for formats with minima);
-/// "x16": one sum for each half of 16 values. kSuper: the scales of 8 blocks are one scale times powers of two. Per 256
-/// values that scale, then 32-bit words: the 8 powers, then -z * sum of each sub-block; or the sums of sub-blocks times
-/// their powers as three digits to the base 128 (the last signed), a byte each: a word per digit and 4 sub-blocks.
+/// What an integer format needs of the activations beside their 8-bit values. Per column the scale of its row; then per
+/// block of 32 and column the power of two that the block's scale is of it (32-bit, as added to the exponent field of a
+/// float), then either -z * sum (integer, the folded zero point z) or sum times that power (float, for formats with
+/// minima); "x16": one sum for each half of 16 values. kSuper: per 256 values and column a scale, then 32-bit words: the
+/// powers of its 8 blocks, then -z * sum of each sub-block; or the sums of sub-blocks times their powers as
+/// three digits to the base 128 (the last signed), a byte each: a word per digit and 4 sub-blocks.
 enum class Aux : uint8_t {
   kZero1, kZero8, kZero12, kZero16, kZero64, kZero128, kMin, kZero12x16, kZero16x16, kZero64x16,
   kSuperMin, kSuperZero128, kSuperMinx16, kSuperZero4x16, kSuperZero32x16, kNone
@@ -42,8 +43,11 @@ constexpr uint32_t aux_width(uint32_t kind) {
   return kWidths[kind];
 }
 constexpr bool is_super(uint32_t kind) { return (kSuperKinds >> kind & 1U) != 0; }
+constexpr int32_t kMostPower = 20;  ///< of a block's scale: what is coarser then is 2^-27 of the row's largest value
 /// Of one row with `k` values.
-constexpr uint64_t aux_floats(uint32_t kind, uint64_t k) { return k / (is_super(kind) ? kSuperValues : 32) * aux_width(kind); }
+constexpr uint64_t aux_floats(uint32_t kind, uint64_t k) {
+  return is_super(kind) ? k / kSuperValues * aux_width(kind) : 1 + k / 32 * aux_width(kind);
+}
 
 /// y[columns, m] = scale * (x w^T + bias) (+ y) for a range of panels and tiles.
 struct LinearArgs {
@@ -53,7 +57,7 @@ struct LinearArgs {
   uint32_t k = 0, m = 0;
   uint32_t columns = 0, tiles = 0;  ///< tiles have columns / tiles columns, the first columns % tiles one more
   const int8_t* q = nullptr;        ///< [tile][k / 4][column][4], or null: use f
-  const float* aux = nullptr;       ///< [tile][k / 32 or 256][scale | sums...][column], see Aux
+  const float* aux = nullptr;       ///< [tile], see Aux
   const float* f = nullptr;         ///< [tile][k rounded up to 2][column]
   const uint16_t* h = nullptr;      ///< linear_bf16: [tile][k / 2 rounded up][column][2]
   float* y = nullptr;

@@ -106,6 +106,32 @@ TEST_CASE("a block of large values does not coarsen the others, and an empty row
   }
 }
 
+TEST_CASE("rows of any size keep their precision, and their zeros stay zeros", "[kernels]") {
+  Lab reference(open_reference());
+  for (const std::string& variant : usable_variants()) {
+    Lab cpu(open_cpu(variant, 2));
+    for (const TensorType type : kPackedTypes) {
+      if (is_float(type)) continue;
+      for (const float size : {1e-26F, 1e-3F, 1e20F}) {
+        CAPTURE(variant, tensor_type_info(type)->name, size);
+        const auto run = [&](Lab& lab) {
+          const Weight& weight = lab.weight(type, 24, 512, 9);
+          return lab.run(1, [&](Lab& l) {
+            std::vector<float> x(512);
+            Noise noise(13);
+            for (size_t i = 0; i < 512; ++i) x[i] = i / 32 % 2 == 0 ? noise.normal() : 0.0F;
+            for (float& value : x) value *= size;
+            const LinearSpec part{.y = l.stream().alloc(1, 24), .weight = &weight};
+            l.stream().linear(std::span(&part, 1), l.values(1, 512, x));
+            l.output(part.y);
+          })[0];
+        };
+        CHECK(relative_error(run(cpu), run(reference)) < 2e-2);
+      }
+    }
+  }
+}
+
 TEST_CASE("exact activations bring every type within float rounding of the reference", "[kernels]") {
   Lab reference(open_reference());
   for (const std::string& variant : usable_variants()) {

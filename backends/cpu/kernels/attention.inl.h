@@ -1,10 +1,10 @@
 // Paged attention: one tile of query rows x heads that share a KV head, over a range of splits of 512 slots.
 //
-// Per query, in prefill and decode alike (decisions.md 9): scores s[j] = fma chain over d (8-bit keys: attention_q8.inl.h);
-// per page of 64 slots the
-// online softmax (Milakov & Gimelshein 2018, arXiv:1805.02867) and O[d] = fma chain over slots; per split its own
-// (max, sum, O) from scratch; splits merged in order. A page or split that is wholly masked for a query leaves its
-// bits alone (exp(0) == 1 exactly, exp(-inf) == 0 exactly), so it does not matter which others share the tile.
+// Per query, in prefill and decode alike (decisions.md 9): scores s[j] = fma chain over d (8-bit keys:
+// attention_q8.inl.h); per page of 64 slots the online softmax (Milakov & Gimelshein 2018, arXiv:1805.02867) and
+// O[d] = fma chain over slots; per split its own (max, sum, O) from scratch; splits merged in order. A page or split that
+// is wholly masked for a query leaves its bits alone (exp(0) == 1 exactly, exp(-inf) == 0 exactly), so it does not matter
+// which others share the tile.
 #pragma once
 
 #include "backends/cpu/kernels/attention_aged.inl.h"
@@ -15,10 +15,22 @@ namespace {
 
 constexpr float kNoScore = -1e30F;  // finite, so that differences stay defined
 
-/// c[Queries][Vectors * kLanes] = (Keep ? c : 0) + sum over i < n of a[query * a_stride + i] * b[i * b_stride ...].
+/// Rows of f16 or f32 for multiply_all().
+template <class B>
+struct PlainRows {
+  const B* at;
+  uint64_t stride;
+  KV_INLINE PlainRows from(const PlainRows& rows, uint32_t column) { return {rows.at + column, rows.stride}; }
+  KV_INLINE LF load(const PlainRows& rows, uint32_t at) {
+    if constexpr (sizeof(B) == 2) return lf_load_f16(rows.at + at);
+    else return lf_load(rows.at + at);
+  }
+  KV_INLINE void next(PlainRows& rows) { rows.at += rows.stride; }
+};
+
+/// c[Queries][Vectors * kLanes] = (Keep ? c : 0) + sum over i < n of a[query * a_stride + i] * row i of b.
 template <class B, int Queries, int Vectors, bool Keep>
-KV_INLINE void multiply_tile(float* c, uint64_t c_stride, const float* a, uint64_t a_stride, const B* b, uint64_t b_stride,
-                             uint32_t n) {
+KV_INLINE void multiply_tile(float* c, uint64_t c_stride, const float* a, uint64_t a_stride, B b, uint32_t n) {
   LF acc[Queries][Vectors];
   KV_UNROLL
   for (int q = 0; q < Queries; ++q) {
@@ -28,13 +40,10 @@ KV_INLINE void multiply_tile(float* c, uint64_t c_stride, const float* a, uint64
     }
   }
   KV_NO_UNROLL
-  for (uint32_t i = 0; i < n; ++i, b += b_stride) {
+  for (uint32_t i = 0; i < n; ++i, B::next(b)) {
     LF row[Vectors];
     KV_UNROLL
-    for (int v = 0; v < Vectors; ++v) {
-      if constexpr (sizeof(B) == 2) row[v] = lf_load_f16(b + kLanes * static_cast<uint32_t>(v));
-      else row[v] = lf_load(b + kLanes * static_cast<uint32_t>(v));
-    }
+    for (int v = 0; v < Vectors; ++v) row[v] = B::load(b, kLanes * static_cast<uint32_t>(v));
     KV_UNROLL
     for (int q = 0; q < Queries; ++q) {
       const LF factor = lf_set(a[static_cast<uint64_t>(q) * a_stride + i]);
@@ -50,35 +59,32 @@ KV_INLINE void multiply_tile(float* c, uint64_t c_stride, const float* a, uint64
 }
 
 template <class B, int Queries, bool Keep>
-__attribute__((noinline)) void multiply_queries(float* c, uint64_t c_stride, const float* a, uint64_t a_stride, const B* b,
-                                                uint64_t b_stride, uint32_t n, uint32_t width) {
+__attribute__((noinline)) void multiply_queries(float* c, uint64_t c_stride, const float* a, uint64_t a_stride, const B& b, uint32_t n,
+                                                uint32_t width) {
   uint32_t at = 0;
-  for (; at + 4 * kLanes <= width; at += 4 * kLanes) {
-    multiply_tile<B, Queries, 4, Keep>(c + at, c_stride, a, a_stride, b + at, b_stride, n);
-  }
-  for (; at < width; at += kLanes) multiply_tile<B, Queries, 1, Keep>(c + at, c_stride, a, a_stride, b + at, b_stride, n);
+  for (; at + 4 * kLanes <= width; at += 4 * kLanes) multiply_tile<B, Queries, 4, Keep>(c + at, c_stride, a, a_stride, B::from(b, at), n);
+  for (; at < width; at += kLanes) multiply_tile<B, Queries, 1, Keep>(c + at, c_stride, a, a_stride, B::from(b, at), n);
 }
 
 template <class B, bool Keep, int Max>
-KV_INLINE void multiply_rest(uint32_t queries, float* c, uint64_t c_stride, const float* a, uint64_t a_stride, const B* b,
-                             uint64_t b_stride, uint32_t n, uint32_t width) {
+KV_INLINE void multiply_rest(uint32_t queries, float* c, uint64_t c_stride, const float* a, uint64_t a_stride, const B& b, uint32_t n,
+                             uint32_t width) {
   if constexpr (Max > 1) {
-    if (queries < Max) return multiply_rest<B, Keep, Max - 1>(queries, c, c_stride, a, a_stride, b, b_stride, n, width);
+    if (queries < Max) return multiply_rest<B, Keep, Max - 1>(queries, c, c_stride, a, a_stride, b, n, width);
   }
-  multiply_queries<B, Max, Keep>(c, c_stride, a, a_stride, b, b_stride, n, width);
+  multiply_queries<B, Max, Keep>(c, c_stride, a, a_stride, b, n, width);
 }
 
 /// The same for any number of queries. `width` is a multiple of 16.
-template <class B, bool Keep>
-void multiply_all(uint32_t queries, float* c, uint64_t c_stride, const float* a, uint64_t a_stride, const B* b,
-                  uint64_t b_stride, uint32_t n, uint32_t width) {
+template <bool Keep, class B>
+void multiply_all(uint32_t queries, float* c, uint64_t c_stride, const float* a, uint64_t a_stride, const B& b, uint32_t n,
+                  uint32_t width) {
   uint32_t q = 0;
   for (; q + kTileQueries <= queries; q += kTileQueries) {
-    multiply_queries<B, kTileQueries, Keep>(c + q * c_stride, c_stride, a + q * a_stride, a_stride, b, b_stride, n, width);
+    multiply_queries<B, kTileQueries, Keep>(c + q * c_stride, c_stride, a + q * a_stride, a_stride, b, n, width);
   }
   if (q < queries) {
-    multiply_rest<B, Keep, kTileQueries>(queries - q, c + q * c_stride, c_stride, a + q * a_stride, a_stride, b, b_stride, n,
-                                         width);
+    multiply_rest<B, Keep, kTileQueries>(queries - q, c + q * c_stride, c_stride, a + q * a_stride, a_stride, b, n, width);
   }
 }
 
@@ -116,7 +122,7 @@ KV_INLINE TileState carve(const AttentionArgs& args, uint32_t queries, uint32_t 
   s.keys = take(uint64_t{args.layout.k_dim} * kPageRows);
   s.values = take(uint64_t{kPageRows} * v_stride);
   s.q8.q = reinterpret_cast<int8_t*>(take(uint64_t{queries} * args.layout.k_dim / 4));
-  s.q8.aux = take(uint64_t{queries} * args.layout.k_dim / 16);
+  s.q8.aux = take(queries * aux_floats(kQueryAux, args.layout.k_dim));
   s.q8.count = queries;
   return s;
 }
@@ -275,24 +281,22 @@ KV_INLINE void attend_page(const AttentionArgs& args, TileState& s, uint32_t que
     values = s.values;
   }
   if (narrow_direct) {
-    multiply_all<uint16_t, false>(queries, s.scores, kPageRows, s.q, k_dim, reinterpret_cast<const uint16_t*>(head), kPageRows,
-                                  k_dim, kPageRows);
+    multiply_all<false>(queries, s.scores, kPageRows, s.q, k_dim, PlainRows<uint16_t>{reinterpret_cast<const uint16_t*>(head), kPageRows}, k_dim, kPageRows);
   } else if (narrow_keys) {
     score_q8_page(args.layout, head, s.q8, reinterpret_cast<uint8_t*>(s.keys), s.scores);
   } else {
-    multiply_all<float, false>(queries, s.scores, kPageRows, s.q, k_dim, keys, kPageRows, k_dim, kPageRows);
+    multiply_all<false>(queries, s.scores, kPageRows, s.q, k_dim, PlainRows<float>{keys, kPageRows}, k_dim, kPageRows);
   }
   for (uint32_t i = 0; i < queries; ++i) {
     soften(args, s.scores + kPageRows * i, s.out + v_stride * i, v_stride, s.max[i], s.sum[i], page_slot,
            args.first_slot + i / args.heads);
   }
   if (narrow_values) {
-    add_q8_values(args.layout, head, rows, queries, s.scores, s.values, s.out);
+    multiply_all<true>(queries, s.out, v_stride, s.scores, kPageRows, q8_values(args.layout, head, s.values), rows, v_stride);
   } else if (narrow_direct) {
-    multiply_all<uint16_t, true>(queries, s.out, v_stride, s.scores, kPageRows,
-                                 reinterpret_cast<const uint16_t*>(head + args.layout.v), v_stride, rows, v_stride);
+    multiply_all<true>(queries, s.out, v_stride, s.scores, kPageRows, PlainRows<uint16_t>{reinterpret_cast<const uint16_t*>(head + args.layout.v), v_stride}, rows, v_stride);
   } else {
-    multiply_all<float, true>(queries, s.out, v_stride, s.scores, kPageRows, values, v_stride, rows, v_stride);
+    multiply_all<true>(queries, s.out, v_stride, s.scores, kPageRows, PlainRows<float>{values, v_stride}, rows, v_stride);
   }
 }
 

@@ -1,13 +1,15 @@
 // Scores against 8-bit keys without widening them: a page is a Q8_0 matrix of 64 rows and k_dim columns (4 panels), queries
 // are quantised like activations (llama.cpp does the same), and linear_int.inl.h multiplies. Per query and key
-//   s = fma(float(sum q k) * dq, dk, s)  per 32 values, in order
+//   s = fma(float(sum q k) * 2^p, dk, s)  per 32 values, in order; then s times the query's scale
 // so nothing depends on which other queries share the tile.
 #pragma once
 
 namespace kvasir::cpu::KVASIR_ISA {
 namespace {
 
-/// Queries of a tile in the layout of LinearArgs: tiles of columns, Aux::kZero128.
+constexpr uint32_t kQueryAux = static_cast<uint32_t>(Aux::kZero128);
+
+/// Queries of a tile in the layout of LinearArgs: tiles of columns, kQueryAux.
 struct Q8Queries {
   int8_t* q;
   float* aux;
@@ -29,7 +31,7 @@ KV_INLINE void quantize_queries(const float* x, uint32_t k_dim, const Q8Queries&
     args.k = k_dim;
     args.columns = span.count;
     args.q = to.q + uint64_t{span.first} * k_dim;
-    args.aux[static_cast<uint32_t>(Aux::kZero128)] = to.aux + uint64_t{span.first} * (k_dim / 16);
+    args.aux[kQueryAux] = to.aux + span.first * aux_floats(kQueryAux, k_dim);
     for (uint32_t c = 0; c < span.count; ++c) {
       args.x = x + uint64_t{span.first + c} * k_dim;
       args.column = c;
@@ -56,11 +58,12 @@ __attribute__((noinline)) void score_q8_tile(const uint8_t* panels, uint32_t k_d
   for (uint32_t p = 0; p < kPageRows / kPanelRows; ++p, panels += k_dim / 32 * Q8_0::kBytes) {
     for (uint32_t part = 0; part < kParts; ++part) {
       LF acc[Columns];
+      dot_panel<Q8_0, Columns>(panels, k_dim, part, a, aux + Columns, Ahead{}, acc);
       KV_UNROLL
-      for (int c = 0; c < Columns; ++c) acc[c] = lf_zero();
-      dot_panel<Q8_0, Columns>(panels, k_dim, part, a, aux, Ahead{}, acc);
-      KV_UNROLL
-      for (int c = 0; c < Columns; ++c) lf_store(scores + kPageRows * static_cast<uint32_t>(c) + kPanelRows * p + kLanes * part, acc[c]);
+      for (int c = 0; c < Columns; ++c) {
+        float* to = scores + kPageRows * static_cast<uint32_t>(c) + kPanelRows * p + kLanes * part;
+        lf_store(to, lf_mul(acc[c], lf_set(aux[c])));
+      }
     }
   }
 }
@@ -80,66 +83,32 @@ KV_INLINE void score_q8_page(const KvHeadLayout& layout, const uint8_t* head, co
   for (uint32_t t = 0; t < tiles; ++t) {
     const TileSpan span = tile_span(q8.count, tiles, t);
     score_q8_tile_of<kTileColumns>(span.count, panels, layout.k_dim, q8.q + uint64_t{span.first} * layout.k_dim,
-                                   q8.aux + uint64_t{span.first} * (layout.k_dim / 16), scores + uint64_t{span.first} * kPageRows);
+                                   q8.aux + span.first * aux_floats(kQueryAux, layout.k_dim), scores + uint64_t{span.first} * kPageRows);
   }
 }
 
-/// out[Queries][v] += sum over rows of weights[query][row] * V[row], for `Vectors` vectors from column `at` on; V as
-/// widen_values() would give it.
-template <int Queries, int Vectors>
-KV_INLINE void add_q8_tile(const KvHeadLayout& layout, const int8_t* values, const float* scales, uint32_t at, uint32_t rows,
-                           const float* weights, float* out) {
-  const uint32_t blocks = (layout.v_stride + 31) / 32;
-  LF acc[Queries][Vectors];
-  KV_UNROLL
-  for (int q = 0; q < Queries; ++q) {
-    KV_UNROLL
-    for (uint32_t v = 0; v < Vectors; ++v) acc[q][v] = lf_load(out + static_cast<uint32_t>(q) * layout.v_stride + at + kLanes * v);
+/// V of a page for multiply_all(), straight from its bytes: as widen_values() would give it.
+struct Q8Rows {
+  const int8_t* at;
+  const float* scales;  ///< of 32 columns each
+  uint32_t stride, blocks, column;
+  KV_INLINE Q8Rows from(const Q8Rows& rows, uint32_t column) { return {rows.at, rows.scales, rows.stride, rows.blocks, rows.column + column}; }
+  KV_INLINE LF load(const Q8Rows& rows, uint32_t at) {
+    const uint32_t column = rows.column + at;
+    return lf_mul(lf_load_i8(reinterpret_cast<const uint8_t*>(rows.at + column)), lf_set(rows.scales[column / 32]));
   }
-  KV_NO_UNROLL
-  for (uint32_t i = 0; i < rows; ++i, values += layout.v_stride, scales += blocks) {
-    LF row[Vectors];
-    KV_UNROLL
-    for (uint32_t v = 0; v < Vectors; ++v) {
-      const uint8_t* bytes = reinterpret_cast<const uint8_t*>(values + at + kLanes * v);
-      row[v] = lf_mul(lf_load_i8(bytes), lf_set(scales[(at + kLanes * v) / 32]));
-    }
-    KV_UNROLL
-    for (int q = 0; q < Queries; ++q) {
-      const LF factor = lf_set(weights[static_cast<uint32_t>(q) * kPageRows + i]);
-      KV_UNROLL
-      for (uint32_t v = 0; v < Vectors; ++v) acc[q][v] = lf_fma(factor, row[v], acc[q][v]);
-    }
+  KV_INLINE void next(Q8Rows& rows) {
+    rows.at += rows.stride;
+    rows.scales += rows.blocks;
   }
-  KV_UNROLL
-  for (int q = 0; q < Queries; ++q) {
-    KV_UNROLL
-    for (uint32_t v = 0; v < Vectors; ++v) lf_store(out + static_cast<uint32_t>(q) * layout.v_stride + at + kLanes * v, acc[q][v]);
-  }
-}
+};
 
-template <int Max>
-KV_INLINE void add_q8_queries(uint32_t queries, const KvHeadLayout& layout, const int8_t* values, const float* scales, uint32_t rows,
-                              const float* weights, float* out) {
-  if constexpr (Max > 1) {
-    if (queries < Max) return add_q8_queries<Max - 1>(queries, layout, values, scales, rows, weights, out);
-  }
-  uint32_t at = 0;
-  for (; at + 4 * kLanes <= layout.v_stride; at += 4 * kLanes) add_q8_tile<Max, 4>(layout, values, scales, at, rows, weights, out);
-  for (; at < layout.v_stride; at += kLanes) add_q8_tile<Max, 1>(layout, values, scales, at, rows, weights, out);
-}
-
-/// Few queries: straight from the bytes of the page's first `rows` rows; `scales`: scratch.
-KV_INLINE void add_q8_values(const KvHeadLayout& layout, const uint8_t* head, uint32_t rows, uint32_t queries, const float* weights,
-                             float* scales, float* out) {
+/// `scales`: scratch.
+KV_INLINE Q8Rows q8_values(const KvHeadLayout& layout, const uint8_t* head, float* scales) {
   const uint32_t blocks = (layout.v_stride + 31) / 32;
   const uint16_t* halves = reinterpret_cast<const uint16_t*>(head + layout.v_scales);
   for (uint32_t i = 0; i < kPageRows * blocks; i += 16) f_store(scales + i, f_load_f16(halves + i));
-  const int8_t* values = reinterpret_cast<const int8_t*>(head + layout.v);
-  for (uint32_t q = 0; q < queries; q += kTileQueries) {
-    const uint32_t count = queries - q < kTileQueries ? queries - q : kTileQueries;
-    add_q8_queries<kTileQueries>(count, layout, values, scales, rows, weights + uint64_t{q} * kPageRows, out + uint64_t{q} * layout.v_stride);
-  }
+  return {reinterpret_cast<const int8_t*>(head + layout.v), scales, layout.v_stride, blocks, 0};
 }
 
 }  // namespace

@@ -6,7 +6,7 @@ namespace kvasir::cpu::KVASIR_ISA {
 namespace {
 
 template <int Columns, int Panels>
-__attribute__((noinline)) void bf16_tile(const LinearArgs& args, const uint8_t* panel, uint32_t row, uint32_t column) {
+__attribute__((noinline)) void bf16_tile(const LinearArgs& args, const uint8_t* panel, uint32_t row, uint32_t column, Ahead ahead) {
   const uint32_t pairs = (args.k + 1) / 2;
   const uint16_t* x = args.h + uint64_t{column} * 2 * pairs;
   F acc[Panels][Columns];
@@ -17,6 +17,7 @@ __attribute__((noinline)) void bf16_tile(const LinearArgs& args, const uint8_t* 
   }
   KV_NO_UNROLL
   for (uint32_t i = 0; i < pairs; ++i, x += 2 * Columns, panel += 64) {
+    if constexpr (Columns >= 3) Ahead::fetch(ahead);
     KV_UNROLL
     for (int p = 0; p < Panels; ++p) {
       const auto w = reinterpret_cast<__m512bh>(_mm512_loadu_si512(panel + static_cast<uint64_t>(p) * args.panel_bytes));
@@ -39,16 +40,16 @@ __attribute__((noinline)) void bf16_tile(const LinearArgs& args, const uint8_t* 
 /// Runs all column counts from 1 to Max; narrow tiles take several panels at once while enough are left.
 template <int Max>
 KV_INLINE uint32_t bf16_tile_of(uint32_t columns, uint32_t panels, const LinearArgs& args, const uint8_t* panel, uint32_t row,
-                                uint32_t column) {
+                                uint32_t column, Ahead ahead) {
   if constexpr (Max > 1) {
-    if (columns < Max) return bf16_tile_of<Max - 1>(columns, panels, args, panel, row, column);
+    if (columns < Max) return bf16_tile_of<Max - 1>(columns, panels, args, panel, row, column, ahead);
   }
   constexpr int kTogether = Max <= 3 ? 4 : 1;
   if (panels >= kTogether) {
-    bf16_tile<Max, kTogether>(args, panel, row, column);
+    bf16_tile<Max, kTogether>(args, panel, row, column, {});
     return kTogether;
   }
-  bf16_tile<Max, 1>(args, panel, row, column);
+  bf16_tile<Max, 1>(args, panel, row, column, ahead);
   return 1;
 }
 
@@ -58,7 +59,8 @@ void linear_bf16(const LinearArgs& args, uint32_t panel_begin, uint32_t panel_en
     for (uint32_t t = tile_begin; t < tile_end; ++t) {
       const TileSpan span = tile_span(args.columns, args.tiles, t);
       const uint32_t together = args.tiles == 1 ? panel_end - p : 1;
-      done = bf16_tile_of<kTileColumns>(span.count, together, args, args.panels + p * args.panel_bytes, p * kPanelRows, span.first);
+      done = bf16_tile_of<kTileColumns>(span.count, together, args, args.panels + p * args.panel_bytes, p * kPanelRows, span.first,
+                                        next_panel(args, p, panel_end, t == tile_begin, (args.k + 1) / 2));
     }
     p += done;
   }

@@ -29,7 +29,7 @@ struct WeightBF16 {
 /// `Panels` panels at once (their sums are independent chains, which hides the latency where columns are few).
 template <class W, int Columns, int Panels>
 __attribute__((noinline)) void float_tile(const LinearArgs& args, const uint8_t* panel, uint64_t panel_bytes,
-                                          uint32_t row, uint32_t column) {
+                                          uint32_t row, uint32_t column, Ahead ahead) {
   const uint32_t pairs = (args.k + 1) / 2;
   const float* x = args.f + uint64_t{column} * 2 * pairs;
   LF acc[Panels][kParts][Columns];
@@ -43,6 +43,7 @@ __attribute__((noinline)) void float_tile(const LinearArgs& args, const uint8_t*
   }
   KV_NO_UNROLL
   for (uint32_t i = 0; i < pairs; ++i, x += 2 * Columns, panel += W::kPairBytes) {
+    if constexpr (Columns >= 3) Ahead::fetch(ahead);
     KV_UNROLL
     for (int p = 0; p < Panels; ++p) {
       LF w[kParts][2];
@@ -76,16 +77,16 @@ __attribute__((noinline)) void float_tile(const LinearArgs& args, const uint8_t*
 /// Runs all column counts from 1 to Max; narrow tiles take several panels at once while enough are left.
 template <class W, int Max>
 KV_INLINE uint32_t float_tile_of(uint32_t columns, uint32_t panels, const LinearArgs& args, const uint8_t* panel,
-                                 uint64_t panel_bytes, uint32_t row, uint32_t column) {
+                                 uint64_t panel_bytes, uint32_t row, uint32_t column, Ahead ahead = {}) {
   if constexpr (Max > 1) {
-    if (columns < Max) return float_tile_of<W, Max - 1>(columns, panels, args, panel, panel_bytes, row, column);
+    if (columns < Max) return float_tile_of<W, Max - 1>(columns, panels, args, panel, panel_bytes, row, column, ahead);
   }
   constexpr int kTogether = Max == 1 ? 4 : (Max == 2 && kLanes == 16 ? 2 : 1);
   if (panels >= kTogether) {
-    float_tile<W, Max, kTogether>(args, panel, panel_bytes, row, column);
+    float_tile<W, Max, kTogether>(args, panel, panel_bytes, row, column, {});
     return kTogether;
   }
-  float_tile<W, Max, 1>(args, panel, panel_bytes, row, column);
+  float_tile<W, Max, 1>(args, panel, panel_bytes, row, column, ahead);
   return 1;
 }
 
@@ -103,7 +104,7 @@ void linear_float_direct(const LinearArgs& args, uint32_t panel_begin, uint32_t 
     for (uint32_t t = tile_begin; t < tile_end; ++t) {
       const TileSpan span = tile_span(args.columns, args.tiles, t);
       float_tile_of<W, kTileColumns>(span.count, 1, args, args.panels + p * args.panel_bytes, args.panel_bytes,
-                                     p * kPanelRows, span.first);
+                                     p * kPanelRows, span.first, next_panel(args, p, panel_end, t == tile_begin, (args.k + 1) / 2));
     }
   }
 }

@@ -2,10 +2,12 @@
 //
 // Numerics (decisions.md 9): per output and block of 32 (16 where kHalves), in k order and always the same:
 //   isum = sum q * a - zero * sum a          exact, 32-bit
-//   acc  = fma(float(isum) * da, dw, acc)
-//   acc  = fma(min, da * sum a, acc)         formats with minima
-// so a result depends on its row of x and its row of w only, not on the tile shape or who computes it. kSuper formats have
-// an order of their own (linear_super.inl.h).
+//   acc  = fma(float(isum) * 2^p, dw, acc)
+//   acc  = fma(min, sum a * 2^p, acc)        formats with minima
+// and in the end acc * (the scale of the row of x), where 2^p is what the block's scale is of that. So a result depends on
+// its row of x and its row of w only, not on the tile shape or who computes it. Why powers of two: they are added to the
+// exponent, by units that do not multiply; a factor of any size costs a tenth of all products (linear_super.inl.h).
+// kSuper formats have an order of their own there.
 #pragma once
 
 #include "backends/cpu/kernels/linear_super.inl.h"
@@ -39,7 +41,7 @@ __attribute__((noinline)) void store_tile(const LinearArgs& args, const float* s
 
 /// One 32-block (or one half of it) for all columns of the tile.
 template <class W, int Columns, int Vectors>
-KV_INLINE void add_block(const LQ* q, LF dw, LF mw, const int8_t* a, const float* da, const float* sums, LF* acc) {
+KV_INLINE void add_block(const LQ* q, LF dw, LF mw, const int8_t* a, const float* powers, const float* sums, LF* acc) {
   constexpr int kAtOnce = W::kMin ? 1 : columns_at_once(Columns);  // with minima it costs 2 %
   KV_UNROLL
   for (int first = 0; first < Columns; first += kAtOnce) {
@@ -48,7 +50,7 @@ KV_INLINE void add_block(const LQ* q, LF dw, LF mw, const int8_t* a, const float
     lq_dot_columns<W::kBits, Vectors, kAtOnce>(s, q, a + 4 * first, 4 * Columns);
     KV_UNROLL
     for (int c = first; c < first + kAtOnce; ++c) {
-      acc[c] = lf_fma(lf_mul(lf_from_i(s[c - first]), lf_set(da[c])), dw, acc[c]);
+      acc[c] = lf_fma(lf_raise(lf_from_i(s[c - first]), load_i32(powers + c)), dw, acc[c]);
       if constexpr (W::kMin) acc[c] = lf_fma(mw, lf_set(sums[c]), acc[c]);
     }
   }
@@ -66,8 +68,11 @@ KV_INLINE void dot_32(const uint8_t* panel, uint32_t b, uint32_t part, const LQ*
   }
 }
 
+/// acc = the panel times the tile, still without the scales of the columns. `aux`: behind them.
 template <class W, int Columns>
 KV_INLINE void dot_panel(const uint8_t* panel, uint32_t k, uint32_t part, const int8_t* a, const float* aux, Ahead ahead, LF* acc) {
+  KV_UNROLL
+  for (int c = 0; c < Columns; ++c) acc[c] = lf_zero();
   constexpr int kAuxFloats = Columns * (W::kHalves ? 3 : 2);
   const uint32_t blocks = k / (32 * W::kBlocks);
   KV_NO_UNROLL
@@ -95,11 +100,9 @@ __attribute__((noinline)) void int_tile(const LinearArgs& args, const uint8_t* p
       dot_super_panel<W, Columns>(panel, args.k, part, a, aux, part == 0 ? ahead : Ahead{}, sums[0] + kLanes * part);
     } else {
       LF acc[Columns];
+      dot_panel<W, Columns>(panel, args.k, part, a, aux + Columns, part == 0 ? ahead : Ahead{}, acc);
       KV_UNROLL
-      for (int c = 0; c < Columns; ++c) acc[c] = lf_zero();
-      dot_panel<W, Columns>(panel, args.k, part, a, aux, part == 0 ? ahead : Ahead{}, acc);
-      KV_UNROLL
-      for (int c = 0; c < Columns; ++c) lf_store(sums[c] + kLanes * part, acc[c]);
+      for (int c = 0; c < Columns; ++c) lf_store(sums[c] + kLanes * part, lf_mul(acc[c], lf_set(aux[c])));
     }
   }
   store_tile(args, sums[0], row, column, Columns);
@@ -114,10 +117,10 @@ KV_INLINE void int_tile_of(uint32_t columns, const LinearArgs& args, const uint8
   int_tile<W, Max>(args, panel, row, column, ahead);
 }
 
-/// The panel after `panel`, for the first tile that meets this one.
-KV_INLINE Ahead next_panel(const LinearArgs& args, uint32_t panel, uint32_t panel_end, bool first_tile) {
+/// The panel after `panel`, fetched in `pieces`, for the first tile that meets this one.
+KV_INLINE Ahead next_panel(const LinearArgs& args, uint32_t panel, uint32_t panel_end, bool first_tile, uint32_t pieces) {
   if (!first_tile || panel + 1 >= panel_end) return {};
-  return {args.panels + (panel + 1) * args.panel_bytes, static_cast<uint32_t>(args.panel_bytes / (args.k / 32))};
+  return {args.panels + (panel + 1) * args.panel_bytes, static_cast<uint32_t>(args.panel_bytes / pieces)};
 }
 
 /// One 32-block of an expanded panel.
@@ -182,7 +185,8 @@ void linear_int_direct(const LinearArgs& args, uint32_t panel_begin, uint32_t pa
     const uint8_t* panel = args.panels + p * args.panel_bytes;
     for (uint32_t t = tile_begin; t < tile_end; ++t) {
       const TileSpan span = tile_span(args.columns, args.tiles, t);
-      int_tile_of<W, kTileColumns>(span.count, args, panel, p * kPanelRows, span.first, next_panel(args, p, panel_end, t == tile_begin));
+      int_tile_of<W, kTileColumns>(span.count, args, panel, p * kPanelRows, span.first,
+                                   next_panel(args, p, panel_end, t == tile_begin, args.k / 32));
     }
   }
 }
@@ -196,7 +200,7 @@ void linear_int_copied(const LinearArgs& args, uint32_t panel_begin, uint32_t pa
     for (uint32_t t = tile_begin; t < tile_end; ++t) {
       const TileSpan span = tile_span(args.columns, args.tiles, t);
       int_tile_of<ExpandedOf<W>, kTileColumns>(span.count, args, args.scratch, p * kPanelRows, span.first,
-                                               next_panel(args, p, panel_end, t == tile_begin));
+                                               next_panel(args, p, panel_end, t == tile_begin, args.k / 32));
     }
   }
 }
@@ -222,7 +226,7 @@ template <class W>
 __attribute__((noinline)) void looked_up_column(const LinearArgs& args, const uint8_t* panel, uint32_t row) {
   constexpr uint32_t kAuxFloats = W::kHalves ? 3 : 2;
   const int8_t* a = args.q;
-  const float* aux = args.aux;
+  const float* aux = args.aux + 1;
   alignas(64) Eights eights[W::kBlocks];
   LF acc[kParts];
   for (uint32_t part = 0; part < kParts; ++part) acc[part] = lf_zero();
@@ -241,7 +245,7 @@ __attribute__((noinline)) void looked_up_column(const LinearArgs& args, const ui
     }
   }
   alignas(64) float sums[kPanelRows];
-  for (uint32_t part = 0; part < kParts; ++part) lf_store(sums + kLanes * part, acc[part]);
+  for (uint32_t part = 0; part < kParts; ++part) lf_store(sums + kLanes * part, lf_mul(acc[part], lf_set(args.aux[0])));
   store_tile(args, sums, row, 0, 1);
 }
 

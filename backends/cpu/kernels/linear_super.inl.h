@@ -2,15 +2,15 @@
 // small integer factors (K-quants, IQ4_XS). The scales of 8 blocks of activations are da * 2^power_b.
 //
 // Numerics, per output and 256 values, in k order and always the same:
-//   isum_s = (sum q * a - zero * sum a) * 2^power  exact, 32-bit, per sub-block s of 32 (16 where kHalves)
-//   f      = fma(float(isum_s), factor_s, f)       from f = 0
+//   isum_s = sum q * a - zero * sum a              exact, 32-bit, per sub-block s of 32 (16 where kHalves)
+//   f      = fma(float(isum_s) * 2^power, factor_s, f)  from f = 0
 //   t      = f * d;  t = fma(float(sum_s mins_s * sum_s a * 2^power), -dmin, t)   the inner sum exact, 32-bit
 //   acc    = fma(t, da, acc)
 //
-// Why not any scale per 32 as elsewhere (decisions.md 9): then each sub-block takes one product and two fused
-// multiply-adds on the pipes that also multiply bytes, 11 operations for 8 useful ones. So it takes 9 and a shift that
-// other pipes do, and minima are multiplied as bytes, four sub-blocks at a time. One scale per 256 (Q8_K of llama.cpp)
-// saves little more and costs three times the error (measured.md).
+// Why not any scale per 32 (decisions.md 9): then each sub-block takes one product and two fused multiply-adds on the
+// pipes that also multiply bytes, 11 operations for 8 useful ones. So it takes 9: powers of two are added to exponents by
+// other pipes, and minima are multiplied as bytes, four sub-blocks at a time. One scale per 256 (Q8_K of llama.cpp) saves
+// nothing more and costs three times the error (measured.md).
 #pragma once
 
 
@@ -29,7 +29,7 @@ KV_INLINE int32_t load_i32(const void* p) {
   return v;
 }
 
-/// What to fetch while a panel is multiplied: `step` bytes per 32 values of k. Wide tiles read a panel so slowly that the
+/// What to fetch while a panel is multiplied: `step` bytes per 32 values of k (per 2 of float formats). Wide tiles read a panel so slowly that the
 /// CPU's own prefetchers stop at its pages; a single column keeps them going.
 struct Ahead {
   const uint8_t* at = nullptr;
@@ -87,7 +87,7 @@ KV_INLINE void add_sub_block(const LQ* q, LF factor, const int8_t* a, const floa
     lq_dot_columns<W::kBits, Vectors, kAtOnce>(s, q, a + 4 * first, 4 * Columns);
     KV_UNROLL
     for (int c = 0; c < kAtOnce; ++c) {
-      f[first + c] = lf_fma(lf_from_i(li_left_by(s[c], li_set(load_i32(powers + first + c)))), factor, f[first + c]);
+      f[first + c] = lf_fma(lf_raise(lf_from_i(s[c]), load_i32(powers + first + c)), factor, f[first + c]);
     }
   }
 }

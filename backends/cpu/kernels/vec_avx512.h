@@ -89,6 +89,10 @@ KV_INLINE LF lf_mul(LF a, LF b) { return _mm512_mul_ps(a, b); }
 KV_INLINE LF lf_neg(LF a) { return _mm512_xor_ps(a, _mm512_set1_ps(-0.0F)); }
 KV_INLINE LF lf_fma(LF a, LF b, LF c) { return _mm512_fmadd_ps(a, b, c); }
 KV_INLINE LF lf_from_i(LI a) { return _mm512_cvtepi32_ps(a); }
+/// a * 2^p, `power` being p << 23; 0 becomes 2^(p - 127).
+KV_INLINE LF lf_raise(LF a, int32_t power) {
+  return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_set1_epi32(power)));
+}
 KV_INLINE LF lf_load_f16(const void* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p))); }
 KV_INLINE LF lf_load_u8(const uint8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
@@ -115,7 +119,6 @@ KV_INLINE void lf_load_bf16_pair(const void* p, LF& even, LF& odd) {
 KV_INLINE LI li_zero() { return _mm512_setzero_si512(); }
 KV_INLINE LI li_set(int32_t x) { return _mm512_set1_epi32(x); }
 KV_INLINE LI li_left(LI a, unsigned n) { return _mm512_slli_epi32(a, n); }
-KV_INLINE LI li_left_by(LI a, LI n) { return _mm512_sllv_epi32(a, n); }
 /// Byte `byte` of every 32-bit lane, less `zero`.
 KV_INLINE LI li_byte(LQ q, int byte, int32_t zero) {
   const LI b = _mm512_and_si512(_mm512_srli_epi32(q, static_cast<unsigned>(8 * byte)), _mm512_set1_epi32(255));

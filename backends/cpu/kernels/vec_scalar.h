@@ -150,6 +150,8 @@ KV_INLINE LF lf_mul(LF a, LF b) { return a * b; }
 KV_INLINE LF lf_neg(LF a) { return -a; }
 KV_INLINE LF lf_fma(LF a, LF b, LF c) { return a * b + c; }
 KV_INLINE LF lf_from_i(LI a) { return i_float(a); }
+/// a * 2^p, `power` being p << 23; 0 becomes 2^(p - 127).
+KV_INLINE LF lf_raise(LF a, int32_t power) { return reinterpret_cast<LF>(reinterpret_cast<LI>(a) + power); }
 KV_INLINE LF lf_load_f16(const void* p) {
   uint16_t h[16];
   __builtin_memcpy(h, p, sizeof(h));
@@ -183,7 +185,6 @@ KV_INLINE void lf_load_bf16_pair(const void* p, LF& even, LF& odd) {
 KV_INLINE LI li_zero() { return LI{}; }
 KV_INLINE LI li_set(int32_t x) { return x - LI{}; }
 KV_INLINE LI li_left(LI a, int n) { return a << n; }
-KV_INLINE LI li_left_by(LI a, LI n) { return a << n; }
 /// Byte `byte` of every 32-bit lane, less `zero`.
 KV_INLINE LI li_byte(LQ q, int byte, int32_t zero) { return ((reinterpret_cast<LI>(q) >> (8 * byte)) & 255) - zero; }
 KV_INLINE LQ lq_load(const uint8_t* p) {
