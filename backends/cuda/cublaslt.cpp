@@ -20,6 +20,7 @@ using Status = int;
 constexpr int kReal32 = 0, kReal16 = 2, kRealBf16 = 14, kCompute32 = 68;
 constexpr int kTransposeA = 3, kTransposeB = 4;  // attributes of a description
 constexpr int32_t kNo = 0, kYes = 1;             // cublasOperation_t
+constexpr Status kAllocationFailed = 3;
 constexpr int kMaxWorkspace = 1;                 // attribute of a preference
 struct Algorithm {
   uint64_t data[8];
@@ -114,6 +115,7 @@ class OpenCublasLt final : public CublasLt {
  private:
   static Result<void> check(Status status, const char* what) {
     if (status == 0) return {};
+    if (status == kAllocationFailed) return Failure{Code::kTooLarge, std::string("out of memory (") + what + ")"};
     return Failure{Code::kBackend, std::string(what) + " gave status " + std::to_string(status)};
   }
   void destroy(const Shape& shape) noexcept {

@@ -4,7 +4,6 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <functional>
 #include <vector>
 
 #include "backends/cuda/emulation/simt_host.h"
@@ -41,8 +40,7 @@ Queue* queue_of(cudaStream_t stream) { return reinterpret_cast<Queue*>(stream); 
 
 cudaError_t run(cudaStream_t stream, const char* function, Work work) {
   if (const cudaError_t error = step(function); error != cudaSuccess) return error;
-  if (queue_of(stream)->capturing) queue_of(stream)->captured.push_back(std::move(work));
-  else work();
+  fake_enqueue(stream, std::move(work));
   return cudaSuccess;
 }
 
@@ -92,6 +90,15 @@ uint32_t args_bytes(const void* function) {
 }
 
 }  // namespace
+
+int fake_step(const char* function) { return step(function); }
+
+void fake_enqueue(void* stream, std::function<void()> work) {
+  auto* queue = static_cast<Queue*>(stream);
+  if (queue->capturing) queue->captured.push_back(std::move(work));
+  else work();
+}
+
 }  // namespace kvasir::test
 
 using namespace kvasir::test;

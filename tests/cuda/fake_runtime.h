@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 namespace kvasir::test {
 
@@ -18,5 +19,10 @@ struct FakeRuntime {
 };
 /// The runtime's state; set it between lives.
 FakeRuntime& fake_runtime();
+
+/// For what else stands on the runtime: counts a call, and gives the cudaError_t with which it fails, or 0.
+int fake_step(const char* function);
+/// Runs work on a cudaStream_t, or records it in its capture.
+void fake_enqueue(void* stream, std::function<void()> work);
 
 }  // namespace kvasir::test
