@@ -37,6 +37,6 @@ class CudaBackend final : public Backend {
 };
 
 /// Bumped when any kernel changes its bits.
-constexpr uint32_t kCudaNumerics = 1;
+constexpr uint32_t kCudaNumerics = 2;
 
 }  // namespace kvasir::cuda

@@ -2,7 +2,7 @@
 // ids, uploads) goes to the device in one copy, then kernels, then one copy back. finish() is the only wait. Steps of the
 // same shape give the same program and are replayed as a graph. Engine thread only.
 //
-// Ops are in stream_<area>.cpp: rows, linear, attention, state (experts and recurrent ops).
+// Ops are in stream_<area>.cpp: rows, linear, attention, experts, state (recurrent ops).
 #pragma once
 
 #include <optional>
@@ -17,14 +17,15 @@
 
 namespace kvasir::cuda {
 
-/// Who multiplies more rows than are streamed.
-enum class Products : uint8_t { kLibrary /* where there is one */, kOwn /* slow, exact */ };
+/// How more rows than are streamed pass: rounded to 16 bits, for a library of products (where there is one) and attention
+/// on tensor cores, or through the kernels that take few rows, slow and exact.
+enum class Prompts : uint8_t { kHalf, kExact };
 
 struct StreamOptions {
   Activations activations = Activations::kAuto;
   GraphRunner::Mode graphs = GraphRunner::Mode::kGraphs;
   StepProgram::Overlap overlap = StepProgram::Overlap::kKernels;  ///< where the chip can
-  Products products = Products::kLibrary;
+  Prompts prompts = Prompts::kHalf;
   uint64_t arena_bytes = uint64_t{32} << 20;   ///< first chunk of activation memory
   uint64_t mirror_bytes = uint64_t{1} << 20;   ///< first chunk of what goes in and out
 };
@@ -97,6 +98,14 @@ class CudaStream final : public Stream {
     float* factors = nullptr;
     FloatKind kind = FloatKind::kF16;
   };
+  /// Rows with one of their experts each; with groups: in order.
+  struct ExpertItems {
+    uint32_t count = 0, groups_count = 0;
+    const uint32_t* ids = nullptr;
+    const uint32_t* order = nullptr;
+    const ExpertGroup* groups = nullptr;
+    bool wide = false;
+  };
   struct Download {
     std::span<std::byte> into;
     const uint8_t* from;
@@ -135,6 +144,10 @@ class CudaStream final : public Stream {
   bool store_fits(uint32_t kv_layer, Mat k, Mat v) noexcept;
   StoreKvArgs store_args(uint32_t kv_layer, Mat k, Mat v) noexcept;
   KvLayerView kv_layer(uint32_t kv_layer) noexcept;
+  /// The kernel for long runs of rows of this layer, if there is one.
+  std::optional<uint32_t> prompt_kernel(const AttentionSpec& spec, const KvLayerSpec& layer) const noexcept;
+  void prompt_attention(Mat y, Mat q, const AttentionSpec& spec, const KvLayerView& kv, uint32_t which) noexcept;
+  void row_attention(Mat y, Mat q, const AttentionSpec& spec, const KvLayerView& kv, uint32_t first_row, uint32_t end_row) noexcept;
   void add_masses(Mat q, const AttentionSpec& spec, const KvLayerView& kv) noexcept;
   void add_mass(Mat q, const AttentionSpec& spec, const KvLayerView& kv, AttentionMass& mass) noexcept;
   bool linear_fits(std::span<const LinearSpec> parts, Mat x) noexcept;
@@ -152,10 +165,14 @@ class CudaStream final : public Stream {
   Halves to_halves(Mat x, FloatKind kind) noexcept;
   void library_product(const LinearSpec& part, uint32_t rows, const Halves& x) noexcept;
   bool moe_usable(Mat y, Mat x, const MoeSpec& spec) noexcept;
-  void expert_linear(const Weight& w, const Weight* bias, Mat y, Mat x, const uint32_t* ids, uint32_t items_per_x) noexcept;
+  bool takes_expert_gemm(const Weight& w, uint32_t rows, uint32_t experts) const noexcept;
+  void route(Mat x, const MoeSpec& spec, uint32_t* ids, float* weights) noexcept;
+  void group_experts(ExpertItems& items, uint32_t experts, uint32_t width) noexcept;
+  void expert_gemm(const Weight& weight, const Weight* bias, Mat y, const Quantised& x, const ExpertItems& items, uint32_t items_per_x) noexcept;
+  void expert_linear(const Weight& w, const Weight* bias, Mat y, Mat x, const ExpertItems& items, uint32_t items_per_x) noexcept;
   bool state_usable(uint32_t state_layer, uint64_t offset, uint64_t floats) noexcept;
 
-  static constexpr uint32_t kQuantisedRows = 64;  ///< up to so many rows weights are streamed, all with the same bits
+  static constexpr uint32_t kFewRows = 64;  ///< up to so many rows weights are streamed, all with the same bits
   static constexpr uint32_t kMaxRows = 65535;  ///< a grid's second side
   static constexpr uint32_t kMostCandidates = 129;  ///< --top-k 128, and one to see that there are more
 

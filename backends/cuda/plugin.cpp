@@ -1,5 +1,5 @@
 // libkvasir_cuda.so: the one exported symbol. Settings are read from the environment, since they are for measuring:
-// KVASIR_CUDA_DEVICE (0), KVASIR_CUDA_GRAPHS=0, KVASIR_CUDA_PDL=0, KVASIR_CUDA_LIBRARY=0.
+// KVASIR_CUDA_DEVICE (0), KVASIR_CUDA_GRAPHS=0, KVASIR_CUDA_PDL=0, KVASIR_CUDA_HALF=0.
 #include "backends/plugin_abi.h"
 
 #include <algorithm>
@@ -42,7 +42,7 @@ Result<std::unique_ptr<Backend>> open(const BackendOptions& options) {
     settings.stream.activations = options.activations;
     if (setting("KVASIR_CUDA_GRAPHS", 1) == 0) settings.stream.graphs = GraphRunner::Mode::kEager;
     if (setting("KVASIR_CUDA_PDL", 1) == 0) settings.stream.overlap = StepProgram::Overlap::kNone;
-    if (setting("KVASIR_CUDA_LIBRARY", 1) == 0) settings.stream.products = Products::kOwn;
+    if (setting("KVASIR_CUDA_HALF", 1) == 0) settings.stream.prompts = Prompts::kExact;
     BackendInfo info{"cuda", device->facts().name, probe().reason, 1, kCudaNumerics};
     return std::unique_ptr<Backend>(std::make_unique<CudaBackend>(std::move(device), settings, std::move(info)));
   } catch (const std::bad_alloc&) {

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "backends/cuda/cuda_stream.h"
+#include "backends/cuda/kernels/prompt_shape.h"
 
 namespace kvasir::cuda {
 namespace {
@@ -69,40 +70,88 @@ void CudaStream::attention(Mat y, Mat q, const AttentionSpec& spec) noexcept {
     return;
   }
   if (!fits(spec.sinks, spec.n_heads) || !pages_there(layer.group, spec.window, PageUse::kRead)) return;
-  const uint32_t group = spec.n_heads / layer.n_kv_heads;
-  uint32_t tile = std::min(group, kMaxTileHeads);
-  while (tile > 1 && shared_bytes(tile, layer.k_dim, v_dim) > kSharedBytes) --tile;
-  if (!require(shared_bytes(tile, layer.k_dim, v_dim) <= kSharedBytes, "attention: heads are too large")) return;
-  const uint64_t place = arena_.place();
-  const uint32_t together = std::min(kRowsTogether, q.rows);
-  auto* partials = scratch<float>(uint64_t{together} * spec.n_heads * kSplits * (2 + v_dim));
   const KvLayerView view = kv_layer(spec.kv_layer);
   if (error_) return;
   add_masses(q, spec, view);  // before y is written, which may be q
-  for (uint32_t first = 0; first < q.rows; first += together) {
-    const uint32_t rows = std::min(together, q.rows - first);
-    const auto fill = [&](AttentionArgs& args) {
-      args.kv = view;
-      args.step = tables_;
-      args.q = q.data;
-      args.q_stride = q.stride;
-      args.partials = partials;
-      args.y = y.data;
-      args.y_stride = y.stride;
-      args.sinks = values_or_null(spec.sinks);
-      args.scale = spec.scale;
-      args.soft_cap = spec.soft_cap;
-      args.window = spec.window;
-      args.group = group;
-      args.tile_heads = tile;
-      args.splits = kSplits;
-      args.v_dim = v_dim;
-      args.first_row = first;
-      args.values_in_keys = layer.v_dim == 0 ? 1 : 0;
-    };
-    const uint32_t tiles = ceil_div(group, tile);
-    fill(launch<AttentionArgs>(KernelId::kAttention, {kSplits, layer.n_kv_heads * tiles, rows}, kThreads, shared_bytes(tile, layer.k_dim, v_dim)));
-    fill(launch<AttentionArgs>(KernelId::kAttentionMerge, {spec.n_heads, rows, 1}, kThreads));
+  const auto prompts = prompt_kernel(spec, layer);
+  if (!prompts) return row_attention(y, q, spec, view, 0, q.rows);
+  prompt_attention(y, q, spec, view, *prompts);
+  uint32_t begin = 0, end = 0;  // neighbours with few rows pass together
+  for (const SequenceRows& s : layout_->sequences) {
+    if (s.n_rows > kFewRows) {
+      row_attention(y, q, spec, view, begin, end);
+      begin = s.first_row + s.n_rows;
+    }
+    end = s.first_row + s.n_rows;
+  }
+  row_attention(y, q, spec, view, begin, end);
+}
+
+std::optional<uint32_t> CudaStream::prompt_kernel(const AttentionSpec& spec, const KvLayerSpec& layer) const noexcept {
+  const auto size = std::ranges::find(kPromptHeadSizes, layer.k_dim);
+  if (size == std::end(kPromptHeadSizes) || layer.v_dim != layer.k_dim || pool_->spec().type == KvType::kF32) return std::nullopt;
+  if (options_.activations != Activations::kAuto || options_.prompts != Prompts::kHalf) return std::nullopt;
+  if (prompt_shared_bytes(layer.k_dim) > device_.facts().shared_bytes) return std::nullopt;
+  if (spec.n_heads / layer.n_kv_heads > UINT32_MAX / kMaxRows) return std::nullopt;  // items are counted in 32 bits
+  return static_cast<uint32_t>(size - std::begin(kPromptHeadSizes));
+}
+
+void CudaStream::prompt_attention(Mat y, Mat q, const AttentionSpec& spec, const KvLayerView& kv, uint32_t which) noexcept {
+  const uint32_t group = spec.n_heads / kv.heads;
+  uint32_t tiles = 0;
+  for (const SequenceRows& s : layout_->sequences) {
+    if (s.n_rows > kFewRows) tiles += ceil_div(uint64_t{s.n_rows} * group, kPromptItems);
+  }
+  if (tiles == 0) return;
+  auto& args = launch<PromptAttentionArgs>(prompt_kernel_id(which), {tiles, kv.heads, 1}, kPromptWarps * 32, prompt_shared_bytes(kPromptHeadSizes[which]));
+  args.kv = kv;
+  args.step = tables_;
+  args.q = q.data;
+  args.q_stride = q.stride;
+  args.y = y.data;
+  args.y_stride = y.stride;
+  args.sinks = values_or_null(spec.sinks);
+  args.q_factor = spec.soft_cap > 0.0F ? spec.scale : spec.scale * kLog2E;
+  args.soft_cap = spec.soft_cap;
+  args.window = spec.window;
+  args.group = group;
+  args.sequences = static_cast<uint32_t>(layout_->sequences.size());
+  args.few_rows = kFewRows;
+}
+
+/// Rows from first_row to before end_row, each by itself, its cache in ranges.
+void CudaStream::row_attention(Mat y, Mat q, const AttentionSpec& spec, const KvLayerView& kv, uint32_t first_row, uint32_t end_row) noexcept {
+  if (first_row == end_row) return;
+  const uint32_t group = spec.n_heads / kv.heads, k_dim = kv.head.k_dim, v_dim = y.cols / spec.n_heads;
+  uint32_t tile = std::min(group, kMaxTileHeads);
+  while (tile > 1 && shared_bytes(tile, k_dim, v_dim) > kSharedBytes) --tile;
+  if (!require(shared_bytes(tile, k_dim, v_dim) <= kSharedBytes, "attention: heads are too large")) return;
+  const uint64_t place = arena_.place();
+  const uint32_t together = std::min(kRowsTogether, end_row - first_row);
+  auto* partials = scratch<float>(uint64_t{together} * spec.n_heads * kSplits * (2 + v_dim));
+  if (error_) return;
+  for (uint32_t first = first_row; first < end_row; first += together) {
+    const uint32_t rows = std::min(together, end_row - first);
+    AttentionArgs args{};
+    args.kv = kv;
+    args.step = tables_;
+    args.q = q.data;
+    args.q_stride = q.stride;
+    args.partials = partials;
+    args.y = y.data;
+    args.y_stride = y.stride;
+    args.sinks = values_or_null(spec.sinks);
+    args.scale = spec.scale;
+    args.soft_cap = spec.soft_cap;
+    args.window = spec.window;
+    args.group = group;
+    args.tile_heads = tile;
+    args.splits = kSplits;
+    args.v_dim = v_dim;
+    args.first_row = first;
+    args.values_in_keys = kv.head.v_dim == 0 ? 1 : 0;
+    launch<AttentionArgs>(KernelId::kAttention, {kSplits, kv.heads * ceil_div(group, tile), rows}, kThreads, shared_bytes(tile, k_dim, v_dim)) = args;
+    launch<AttentionArgs>(KernelId::kAttentionMerge, {spec.n_heads, rows, 1}, kThreads) = args;
   }
   arena_.rewind(place);  // ops stay in order
 }

@@ -34,7 +34,7 @@ bool CudaStream::linear_fits(std::span<const LinearSpec> parts, Mat x) noexcept 
 
 bool CudaStream::takes_quantised(const LinearSpec& part, uint32_t rows) const noexcept {
   const CudaWeight& w = cuda_weight(*part.weight);
-  return options_.activations == Activations::kAuto && is_t16(w.view().type) && rows <= kQuantisedRows &&
+  return options_.activations == Activations::kAuto && is_t16(w.view().type) && rows <= kFewRows &&
          (rows <= kGemvMaxColumns ? gemv_columns(w.view().type, w.view().cols) : gemm_columns(w.view().type, w.view().cols)) > 0;
 }
 
@@ -155,7 +155,7 @@ void CudaStream::gemm(std::span<const LinearSpec> parts, uint32_t rows, const Qu
 /// F32 weights stay exact; rows must be whole 16-byte pieces for the library's fast kernels.
 bool CudaStream::takes_product(const LinearSpec& part, uint32_t rows) noexcept {
   const WeightView& w = cuda_weight(*part.weight).view();
-  return options_.activations == Activations::kAuto && options_.products == Products::kLibrary && rows > kQuantisedRows && w.type != Stored::kF32 && w.cols % 8 == 0 && device_.has_products();
+  return options_.activations == Activations::kAuto && options_.prompts == Prompts::kHalf && rows > kFewRows && w.type != Stored::kF32 && w.cols % 8 == 0 && device_.has_products();
 }
 
 CudaStream::Halves CudaStream::to_halves(Mat x, FloatKind kind) noexcept {

@@ -1,87 +1,12 @@
-// Experts and ops with state per sequence.
-#include <algorithm>
-
+// Ops with state per sequence.
 #include "backends/cuda/cuda_stream.h"
 
 namespace kvasir::cuda {
 namespace {
 
-constexpr uint32_t kExpertThreads = 128, kExpertWarps = kExpertThreads / 32;  // as moe.cuh
-constexpr uint32_t kRecurrentThreads = 64;                                    // as recurrent.cuh
+constexpr uint32_t kRecurrentThreads = 64;  // as recurrent.cuh
 
 }  // namespace
-
-bool CudaStream::moe_usable(Mat y, Mat x, const MoeSpec& spec) noexcept {
-  if (!has_data(y) || !has_data(x) || !same_shape(y, x)) return false;
-  if (!require(spec.gate_inp != nullptr && spec.up != nullptr && spec.down != nullptr && spec.top_k > 0 && spec.top_k <= spec.experts &&
-                   spec.gate_inp->rows() == spec.experts && spec.gate_inp->cols() == x.cols && spec.up->experts() == spec.experts && spec.up->cols() == x.cols &&
-                   spec.down->experts() == spec.experts && spec.down->rows() == y.cols && spec.down->cols() == spec.up->rows() && spec.expert_groups > 0 &&
-                   spec.experts % spec.expert_groups == 0 && spec.top_groups <= spec.expert_groups,
-               "moe: weights do not fit each other")) {
-    return false;
-  }
-  if (spec.gate != nullptr &&
-      !require(spec.gate->experts() == spec.experts && spec.gate->rows() == spec.up->rows() && spec.gate->cols() == x.cols, "moe: weights do not fit each other")) {
-    return false;
-  }
-  // With fewer experts in the best groups than are chosen, the rest would be picked among those ruled out.
-  if (!require(spec.expert_groups == 1 || uint64_t{spec.top_groups} * (spec.experts / spec.expert_groups) >= spec.top_k, "moe: groups hold too few experts")) return false;
-  const uint64_t hidden = spec.up->rows();
-  return require(uint64_t{x.rows} * spec.top_k <= kMaxRows, "moe: too many rows") && fits(spec.gate_inp_bias, spec.experts) && fits(spec.select_bias, spec.experts) &&
-         fits(spec.gate_bias, hidden * spec.experts) && fits(spec.up_bias, hidden * spec.experts) && fits(spec.down_bias, spec.experts * uint64_t{y.cols});
-}
-
-void CudaStream::expert_linear(const Weight& w, const Weight* bias, Mat y, Mat x, const uint32_t* ids, uint32_t items_per_x) noexcept {
-  auto& args = launch<ExpertLinearArgs>(KernelId::kExpertLinear, {ceil_div(w.rows(), kExpertWarps), y.rows, 1}, kExpertThreads);
-  args.w = cuda_weight(w).view();
-  args.x = view_of(x);
-  args.y = view_of(y);
-  args.ids = ids;
-  args.bias = values_or_null(bias);
-  args.items_per_x = items_per_x;
-}
-
-void CudaStream::moe(Mat y, Mat x, const MoeSpec& spec) noexcept {
-  if (!moe_usable(y, x, spec)) return;
-  const size_t place = mark();
-  const uint32_t items = x.rows * spec.top_k, hidden = static_cast<uint32_t>(spec.up->rows());
-  const Mat logits = alloc(x.rows, spec.experts);
-  auto* ids = scratch<uint32_t>(items);
-  auto* weights = scratch<float>(items);
-  auto* work = scratch<float>(uint64_t{x.rows} * 2 * spec.experts);
-  const Mat up = alloc(items, hidden), out = alloc(items, y.cols);
-  const Mat gate = spec.gate != nullptr ? alloc(items, hidden) : up;
-  if (error_) return;
-  linear_exact({.y = logits, .weight = spec.gate_inp}, x);
-  auto& args = launch<RouterArgs>(KernelId::kRouter, {1, x.rows, 1}, 32);
-  args.logits = view_of(logits);
-  args.logit_bias = values_or_null(spec.gate_inp_bias);
-  args.select_bias = values_or_null(spec.select_bias);
-  args.ids = ids;
-  args.weights = weights;
-  args.scratch = work;
-  args.experts = spec.experts;
-  args.top_k = spec.top_k;
-  args.router = static_cast<uint32_t>(spec.router);
-  args.expert_groups = spec.expert_groups;
-  args.top_groups = spec.top_groups;
-  args.normalise = spec.normalise ? 1 : 0;
-  args.weight_scale = spec.weight_scale;
-  expert_linear(*spec.up, spec.up_bias, up, x, ids, spec.top_k);
-  if (spec.gate != nullptr) {
-    expert_linear(*spec.gate, spec.gate_bias, gate, x, ids, spec.top_k);
-    gated(up, gate, up, spec.activation);
-  } else {
-    activate(up, up, spec.activation);
-  }
-  expert_linear(*spec.down, spec.down_bias, out, up, ids, 1);
-  auto& sum = launch<ExpertSumArgs>(KernelId::kExpertSum, {ceil_div(y.cols, kExpertThreads), y.rows, 1}, kExpertThreads);
-  sum.y = view_of(y);
-  sum.x = view_of(out);
-  sum.weights = weights;
-  sum.top_k = spec.top_k;
-  release(place);
-}
 
 bool CudaStream::state_usable(uint32_t state_layer, uint64_t offset, uint64_t floats) noexcept {
   if (!require(pool_ != nullptr && tables_.state_slots != nullptr && state_layer < pool_->spec().state_floats.size() &&

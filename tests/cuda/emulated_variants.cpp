@@ -11,8 +11,8 @@ std::vector<std::string> usable_variants() { return {"cuda, threads forward", "c
 std::unique_ptr<Backend> open_cpu(std::string_view name, uint32_t, Activations activations) {
   using Order = cuda::emulation::Order;
   // The library rounds to 16 bits: the exact tests are not for it (product_test.cpp is).
-  const auto products = name.find("library") != name.npos ? cuda::Products::kLibrary : cuda::Products::kOwn;
-  return open_emulated(activations, {.order = name.ends_with("forward") ? Order::kForward : Order::kShuffled}, cuda::GraphRunner::Mode::kGraphs, products);
+  const auto prompts = name.find("library") != name.npos ? cuda::Prompts::kHalf : cuda::Prompts::kExact;
+  return open_emulated(activations, {.order = name.ends_with("forward") ? Order::kForward : Order::kShuffled}, cuda::GraphRunner::Mode::kGraphs, prompts);
 }
 
 std::vector<std::string> usable_cpu_backends() { return {"cuda, emulated"}; }

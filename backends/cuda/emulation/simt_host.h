@@ -50,7 +50,7 @@ void run_grid(const GridShape& shape, void (*kernel)(const void* args), const vo
 }  // namespace emulation
 
 using ::erff, ::expf, ::fabsf, ::floorf, ::fmaf, ::fmaxf, ::fminf, ::log1pf, ::rintf, ::roundf, ::sqrtf, ::tanhf;
-using ::cosf, ::sinf, ::rint, ::ldexpf;
+using ::cosf, ::exp2f, ::sinf, ::rint, ::ldexpf;
 
 inline uint32_t thread_x() { return emulation::place.thread; }
 inline uint32_t threads_x() { return emulation::place.threads; }
@@ -80,6 +80,8 @@ inline float half_value(uint16_t bits) {
   return std::bit_cast<float>((bits & 0x8000U) << 16U | ((bits & 0x7FFFU) + 0x1C000U) << 13U);
 }
 inline uint16_t half_bits(float v) { return float_to_half(v); }
+inline uint32_t half_pair(float low, float high) { return half_bits(low) | static_cast<uint32_t>(half_bits(high)) << 16U; }
+inline float power_of_two(float v) { return exp2f(v); }
 inline int dot4(int a, int b, int c) {
   for (int i = 0; i < 4; ++i) c += static_cast<int8_t>(static_cast<uint32_t>(a) >> (8 * i)) * static_cast<int8_t>(static_cast<uint32_t>(b) >> (8 * i));
   return c;

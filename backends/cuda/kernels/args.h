@@ -211,6 +211,19 @@ struct AttentionArgs {
   uint32_t values_in_keys, unused;
 };
 
+struct PromptAttentionArgs {  ///< all rows of the sequences with more than few_rows
+  KvLayerView kv;
+  StepTables step;
+  const float* q;
+  uint64_t q_stride;
+  float* y;
+  uint64_t y_stride;
+  const float* sinks;
+  float q_factor, soft_cap;  ///< q_factor: scale, times log2(e) where there is no soft-cap
+  uint32_t window, group;
+  uint32_t sequences, few_rows;
+};
+
 /// How much rows of one sequence look at each slot (AttentionMass).
 struct MassArgs {
   KvLayerView kv;
@@ -248,12 +261,36 @@ struct RouterArgs {
   float weight_scale;
   uint32_t unused;
 };
+/// Items (a row and one of its experts) of one expert, neighbours in an order.
+struct ExpertGroup {
+  uint32_t expert, first, count, unused;
+};
+struct ExpertOrderArgs {  ///< items by expert, each expert's in their own order, in groups of at most `width`
+  const uint32_t* ids;    ///< [items] expert
+  uint32_t* order;        ///< [items]
+  ExpertGroup* groups;    ///< [most_groups]; those that are not needed have no items
+  uint32_t items, experts, width, most_groups;
+};
 struct ExpertLinearArgs {  ///< y[item] = w[ids[item]] x[item / items_per_row] + bias[ids[item]]
   WeightView w;
   MatView x, y;
   const uint32_t* ids;
   const float* bias;
+  const uint32_t* order;       ///< with groups
+  const ExpertGroup* groups;   ///< null: item by item
   uint32_t items_per_x, unused;
+};
+struct ExpertGemmArgs {  ///< the same with tiles and 8-bit activations
+  const uint8_t* data;
+  uint64_t expert_bytes, tile_bytes;
+  const int8_t* q;         ///< [rows of x][columns]
+  const float* scales;     ///< [rows of x][columns / 32][4]
+  const uint32_t* order;
+  const ExpertGroup* groups;
+  const float* bias;
+  float* y;
+  uint64_t y_stride;
+  uint32_t rows, cols, items_per_x, unused;
 };
 struct ExpertSumArgs {  ///< y[row] += sum of weights[row][j] * x[row * top_k + j]
   MatView y, x;

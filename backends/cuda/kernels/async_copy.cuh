@@ -1,14 +1,26 @@
 // Copies from device memory into shared memory that run while the warp works on. sm_90 and later: one bulk copy per
 // record, announced by an mbarrier. Before: 16-byte asynchronous copies by all lanes, one group per slot. A ring belongs
-// to one warp; a slot is filled again only after sync_warp() behind its last read.
+// to one warp; a slot is filled again only after sync_warp() behind its last read. For tiles that a whole block shares and
+// that lie otherwise in shared memory: single pieces of 16 bytes, there after wait_pieces() of every thread and a barrier.
 #pragma once
 
 #include "backends/cuda/kernels/simt.h"
+
+#if !defined(__CUDACC__)
+#include <vector>
+#endif
 
 namespace kvasir::cuda {
 
 #if defined(__CUDACC__)
 KVASIR_DEVICE uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
+
+/// Both sides are aligned to 16.
+KVASIR_DEVICE void copy_piece(uint8_t* to, const uint8_t* from) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0],[%1],16;" ::"r"(shared_address(to)), "l"(from) : "memory");
+}
+/// All pieces that this thread has begun.
+KVASIR_DEVICE void wait_pieces() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
 template <uint32_t DEPTH>
 struct Ring {
@@ -63,6 +75,21 @@ struct Ring {
   }
 };
 #else
+struct PendingPiece {
+  uint8_t* to;
+  const uint8_t* from;
+};
+inline std::vector<PendingPiece> pending_pieces[1024];  // per thread of the block that runs
+/// Copied as late as can be: who reads before the wait finds what was there.
+inline void copy_piece(uint8_t* to, const uint8_t* from) {
+  if (reinterpret_cast<uintptr_t>(to) % 16 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0) std::abort();
+  pending_pieces[thread_x()].push_back({to, from});
+}
+inline void wait_pieces() {
+  for (const PendingPiece& p : pending_pieces[thread_x()]) std::memcpy(p.to, p.from, 16);
+  pending_pieces[thread_x()].clear();
+}
+
 /// A copy arrives when it is started; `barriers` count arrivals.
 template <uint32_t DEPTH>
 struct Ring {

@@ -35,4 +35,8 @@ constexpr uint32_t gemm_shared_bytes(Stored type, uint32_t cols, uint32_t column
   return kGemvWarps * kGemmDepth * record_bytes(type, 8) + (records + parts - 1) / parts * 8 * gemm_width(columns) * 48;
 }
 
+/// Items of one expert that an expert_gemm block takes; one record's activations at a time.
+constexpr uint32_t kExpertWide = 64, kExpertNarrow = 8;
+constexpr uint32_t expert_gemm_shared_bytes(Stored type, uint32_t columns) { return kGemvWarps * kGemmDepth * record_bytes(type, 8) + 8 * columns * 48; }
+
 }  // namespace kvasir::cuda

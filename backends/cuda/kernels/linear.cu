@@ -11,6 +11,8 @@ void list_linear_kernels(KernelTable& table) {
   table[KernelId::kProductOut] = KVASIR_ENTRY(ProductOutArgs, product_out_kernel);
   table[KernelId::kRouter] = KVASIR_ENTRY(RouterArgs, router_kernel);
   table[KernelId::kExpertLinear] = KVASIR_ENTRY(ExpertLinearArgs, expert_linear_kernel);
+  table[KernelId::kExpertOrder] = KVASIR_ENTRY(ExpertOrderArgs, expert_order_kernel);
+  table[KernelId::kExpertRows] = KVASIR_ENTRY(ExpertLinearArgs, expert_rows_kernel);
   table[KernelId::kExpertSum] = KVASIR_ENTRY(ExpertSumArgs, expert_sum_kernel);
 }
 

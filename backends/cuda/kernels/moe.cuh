@@ -1,5 +1,7 @@
-// Mixture of experts, plain form: routing on the device (one warp per row), then one product per chosen expert and row,
-// and a sum in the order of the choice. Equal scores: the lower expert.
+// Mixture of experts: routing on the device (one warp per row), then one product per chosen expert and row, and a sum in
+// the order of the choice. Equal scores: the lower expert. Where experts are chosen by many rows, these are put in order
+// first, so that a matrix is read once for several: here with f32 activations and the bits of single rows, in
+// expert_gemm.cuh with 8-bit ones.
 #pragma once
 
 #include "backends/cuda/kernels/args.h"
@@ -9,6 +11,7 @@
 namespace kvasir::cuda {
 
 constexpr uint32_t kExpertThreads = 128;
+constexpr uint32_t kExpertGroup = 8;  ///< items that share decoded weights
 
 /// The largest of n values and where it is first; on every lane.
 KVASIR_DEVICE uint32_t warp_best(const float* values, uint32_t n, float& best) {
@@ -132,6 +135,74 @@ KVASIR_KERNEL(kExpertThreads, 4) expert_linear_kernel(KVASIR_ARGS(ExpertLinearAr
   }
   sum = warp_sum(sum);
   if (lane_id() == 0) a.y.data[item * a.y.stride + m] = a.bias != nullptr ? sum + a.bias[static_cast<uint64_t>(expert) * a.w.rows + m] : sum;
+}
+
+/// Each block puts one expert's items in their places, after counting everybody's. Dynamic shared memory: [experts] words.
+/// Grid: (experts).
+KVASIR_KERNEL(kExpertThreads, 4) expert_order_kernel(KVASIR_ARGS(ExpertOrderArgs) a) {
+  KVASIR_SHARED uint32_t mine[kExpertThreads];
+  begin_dependent();
+  uint32_t* counts = reinterpret_cast<uint32_t*>(dynamic_shared());
+  const uint32_t expert = block_x(), each = (a.items + kExpertThreads - 1) / kExpertThreads;
+  const uint32_t begin = thread_x() * each, end = begin + each < a.items ? begin + each : a.items;
+  for (uint32_t e = thread_x(); e < a.experts; e += kExpertThreads) counts[e] = 0;
+  mine[thread_x()] = 0;
+  sync_block();
+  for (uint32_t i = begin; i < end; ++i) {
+    fetch_add(counts + a.ids[i], 1);
+    if (a.ids[i] == expert) ++mine[thread_x()];
+  }
+  sync_block();
+  uint32_t at = 0, group = 0;
+  for (uint32_t e = 0; e < expert; ++e) {
+    at += counts[e];
+    group += (counts[e] + a.width - 1) / a.width;
+  }
+  const uint32_t count = counts[expert], groups = (count + a.width - 1) / a.width;
+  for (uint32_t g = thread_x(); g < groups; g += kExpertThreads) {
+    const uint32_t left = count - g * a.width;
+    a.groups[group + g] = {expert, at + g * a.width, left < a.width ? left : a.width, 0};
+  }
+  if (expert + 1 == a.experts) {
+    for (uint32_t g = group + groups + thread_x(); g < a.most_groups; g += kExpertThreads) a.groups[g] = {0, 0, 0, 0};
+  }
+  for (uint32_t t = 0; t < thread_x(); ++t) at += mine[t];
+  for (uint32_t i = begin; i < end; ++i) {
+    if (a.ids[i] == expert) a.order[at++] = i;
+  }
+}
+
+/// The same operations as in expert_linear_kernel, for up to eight items that share an expert: weights are decoded once.
+/// Grid: (expert rows / warps, groups).
+KVASIR_KERNEL(kExpertThreads, 4) expert_rows_kernel(KVASIR_ARGS(ExpertLinearArgs) a) {
+  begin_dependent();
+  const uint32_t m = block_x() * (kExpertThreads / kWarp) + warp_id();
+  const ExpertGroup group = a.groups[block_y()];
+  if (m >= a.w.rows || group.count == 0) return;
+  const float* x[kExpertGroup];
+  float sums[kExpertGroup] = {};
+  KVASIR_UNROLL
+  for (uint32_t c = 0; c < kExpertGroup; ++c) {
+    const uint32_t item = a.order[group.first + (c < group.count ? c : 0)];
+    x[c] = a.x.data + item / a.items_per_x * a.x.stride;
+  }
+  for (uint32_t g = lane_id(); 8 * g < a.w.cols; g += kWarp) {
+    float w[8];
+    decode_eight(a.w, group.expert, m, g, w);
+    const uint32_t n = a.w.cols - 8 * g < 8 ? a.w.cols - 8 * g : 8;
+    KVASIR_UNROLL
+    for (uint32_t c = 0; c < kExpertGroup; ++c) {
+      if (c >= group.count) continue;
+      for (uint32_t i = 0; i < n; ++i) sums[c] = fmaf(w[i], x[c][8 * g + i], sums[c]);
+    }
+  }
+  KVASIR_UNROLL
+  for (uint32_t c = 0; c < kExpertGroup; ++c) {
+    const float sum = warp_sum(sums[c]);
+    if (c >= group.count || lane_id() != 0) continue;
+    const uint32_t item = a.order[group.first + c];
+    a.y.data[item * a.y.stride + m] = a.bias != nullptr ? sum + a.bias[static_cast<uint64_t>(group.expert) * a.w.rows + m] : sum;
+  }
 }
 
 /// Grid: (columns / threads, rows).

@@ -51,6 +51,18 @@ KVASIR_DEVICE uint16_t half_bits(float v) {
   asm("{.reg .b16 t; cvt.rn.f16.f32 t,%1; mov.b16 %0,t;}" : "=h"(h) : "f"(v));
   return h;
 }
+/// Two numbers as one word of halves, the first in the low bits.
+KVASIR_DEVICE uint32_t half_pair(float low, float high) {
+  uint32_t pair;
+  asm("cvt.rn.f16x2.f32 %0,%1,%2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+/// 2^v to two units in the last place; subnormal results are zero.
+KVASIR_DEVICE float power_of_two(float v) {
+  float p;
+  asm("ex2.approx.ftz.f32 %0,%1;" : "=f"(p) : "f"(v));
+  return p;
+}
 KVASIR_DEVICE int dot4(int a, int b, int c) { return __dp4a(a, b, c); }
 KVASIR_DEVICE int round_to_int(float v) { return __float2int_rn(v); }
 KVASIR_DEVICE uint32_t fetch_add(uint32_t* at, uint32_t v) { return atomicAdd(at, v); }

@@ -15,7 +15,7 @@ struct GpuOptions {
   Activations activations = Activations::kAuto;
   cuda::GraphRunner::Mode graphs = cuda::GraphRunner::Mode::kGraphs;
   cuda::StepProgram::Overlap overlap = cuda::StepProgram::Overlap::kKernels;
-  cuda::Products products = cuda::Products::kLibrary;
+  cuda::Prompts prompts = cuda::Prompts::kHalf;
 };
 /// Throws std::runtime_error where there is none.
 std::unique_ptr<cuda::CudaBackend> open_gpu(const GpuOptions& options);

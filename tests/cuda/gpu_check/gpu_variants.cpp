@@ -15,7 +15,7 @@ std::unique_ptr<cuda::CudaBackend> open_gpu(const GpuOptions& options) {
   settings.stream.activations = options.activations;
   settings.stream.graphs = options.graphs;
   settings.stream.overlap = options.overlap;
-  settings.stream.products = options.products;
+  settings.stream.prompts = options.prompts;
   const std::string name = (*device)->facts().name;
   return std::make_unique<cuda::CudaBackend>(*std::move(device), settings, BackendInfo{"cuda", name, "kvasir-gpu-check", 1, cuda::kCudaNumerics});
 }
@@ -26,7 +26,7 @@ std::unique_ptr<Backend> open_cpu(std::string_view name, uint32_t, Activations a
   // The library rounds to 16 bits: the exact tests are not for it (product_test.cpp is).
   return open_gpu({.activations = activations,
                    .overlap = name.find("without overlap") == name.npos ? cuda::StepProgram::Overlap::kKernels : cuda::StepProgram::Overlap::kNone,
-                   .products = name.find("library") == name.npos ? cuda::Products::kOwn : cuda::Products::kLibrary});
+                   .prompts = name.find("library") == name.npos ? cuda::Prompts::kExact : cuda::Prompts::kHalf});
 }
 
 std::vector<std::string> usable_cpu_backends() { return {"cuda"}; }
