@@ -11,7 +11,10 @@
 namespace kvasir::cpu {
 namespace {
 
-constexpr uint64_t kBlockBytes = uint64_t{384} << 10;  // packed activations that stay in L2 over all panels
+// Packed activations that are multiplied by all panels before the next ones are. 8-bit ones stay in L2; wider ones may be
+// larger, for the weights, read again for each block, are so too: bf16 5 % more tokens a second, f32 6 % (TinyLlama, Zen 4).
+constexpr uint64_t kBlockBytes = uint64_t{384} << 10;
+constexpr uint64_t kFloatBlockBytes = uint64_t{1} << 20;
 
 uint64_t round_up(uint64_t value, uint64_t unit) noexcept { return (value + unit - 1) / unit * unit; }
 
@@ -261,7 +264,8 @@ void CpuStream::record_linear(std::span<const LinearSpec> parts, const RowSource
   op.tiles = tile_count(op.rows, kernels_.tile_columns);
   op.packed_size = packed_bytes(op.plan, op.rows);
   const uint64_t tile_bytes = std::max<uint64_t>(1, op.packed_size / op.tiles);
-  op.tiles_per_block = static_cast<uint32_t>(std::clamp<uint64_t>(kBlockBytes / tile_bytes, 1, op.tiles));
+  const uint64_t block_bytes = op.plan.kinds != 0 ? kBlockBytes : kFloatBlockBytes;
+  op.tiles_per_block = static_cast<uint32_t>(std::clamp<uint64_t>(block_bytes / tile_bytes, 1, op.tiles));
   const uint64_t blocks = (op.tiles + op.tiles_per_block - 1) / op.tiles_per_block;
   const uint64_t items = op.panels * blocks;
   op.share_count = team_.size();
