@@ -111,6 +111,7 @@ class Bench {
       for (const Contender who : {Contender::kWindow, Contender::kRandom, Contender::kAttention}) out.push_back({who, ratio});
       if (focused) out.push_back({Contender::kFocused, ratio});
     }
+    std::erase_if(out, [&](const Cell& cell) { return options_.only && cell.who != *options_.only; });
     return out;
   }
   double removed(const RowChoice& rows, size_t size) const {
@@ -339,6 +340,15 @@ std::string_view name_of(Contender who) {
     case Contender::kSearched: return "hierarchical, with search";
   }
   return "";
+}
+
+Result<Contender> contender_of(std::string_view name) {
+  std::string names;
+  for (const Contender who : {Contender::kQuantized, Contender::kWindow, Contender::kRandom, Contender::kAttention, Contender::kFocused}) {
+    if (name == name_of(who)) return who;
+    names += (names.empty() ? "" : "; ") + std::string(name_of(who));
+  }
+  return Failure{Code::kInvalidArgument, "there is no \"" + std::string(name) + "\" here, but: " + names};
 }
 
 Result<QualityReport> measure_quality(const AskEngine& engine, const QualityOptions& options, const QualityProgress& progress) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,8 @@ namespace kvasir {
 enum class Contender : uint8_t { kFull, kNone, kQuantized, kWindow, kRandom, kAttention, kFocused,
                                 kSummary, kIndexed, kSearched };
 std::string_view name_of(Contender who);
+/// Errors: kInvalidArgument: nobody of this name shortens a context's rows.
+Result<Contender> contender_of(std::string_view name);
 
 struct QualityOptions {
   std::string text;              ///< real prose, at least (spans + documents) * 1,300 tokens
@@ -26,6 +29,7 @@ struct QualityOptions {
   uint32_t chats = 12;           ///< of the recall table, eight facts each
   std::vector<double> ratios = {0.25, 0.5, 0.75, 0.9};
   uint64_t seed = 1;
+  std::optional<Contender> only = {};  ///< nobody else is measured (but what summaries leave, in the recall table)
 };
 
 /// One contender at one ratio, over spans.

@@ -77,8 +77,9 @@ struct CopyingEngine {
   }
 };
 
-QualityReport measured(CopyingEngine& engine) {
+QualityReport measured(CopyingEngine& engine, std::optional<Contender> only = {}) {
   QualityOptions options;
+  options.only = only;
   for (int i = 0; i < 1000; ++i) options.text += "a word and another ";
   options.spans = 2;
   options.documents = 1;
@@ -174,6 +175,16 @@ TEST_CASE("what the full context answers is asked of every contender") {
   CHECK(row_of(chats, Contender::kSummary).ratio > 0.4);
   CHECK(to_markdown(report).find("Facts of a chat: the full context answers 16 of 16 (100 %). Of these:") != std::string::npos);
   CHECK(to_svg(report).ends_with("</svg>\n"));
+}
+
+TEST_CASE("one contender may be measured alone") {
+  CHECK(*contender_of("attention_based, focus") == Contender::kFocused);
+  CHECK(contender_of("magic").error().message.find("kv_quantize") != std::string::npos);
+  CopyingEngine engine;
+  const QualityReport report = measured(engine, Contender::kQuantized);
+  REQUIRE(report.likelihood.size() == 1);
+  CHECK(report.likelihood[0].who == Contender::kQuantized);
+  CHECK(report.needles.rows.size() == 1);
 }
 
 TEST_CASE("where the full context does not know, no table is shown") {

@@ -16,6 +16,7 @@ const OptionSpec kSpans{"spans", OptionKind::kWhole, "N", "30", "texts of the li
 const OptionSpec kDocuments{"documents", OptionKind::kWhole, "N", "12", "documents of the needle table, four needles each"};
 const OptionSpec kChats{"chats", OptionKind::kWhole, "N", "12", "chats of the recall table, eight facts each"};
 const OptionSpec kPrefix{"prefix-tokens", OptionKind::kWhole, "N", "1024", "tokens of a context, at least 512"};
+const OptionSpec kOnly{"only", OptionKind::kText, "NAME", "", "measure one row of the tables only, say kv_quantize"};
 const OptionSpec kPlot{"plot", OptionKind::kText, "FILE", "", "also write a plot as SVG"};
 
 Result<uint32_t> bounded(const Options& options, const OptionSpec& spec, uint64_t least, uint64_t most) {
@@ -42,6 +43,7 @@ Result<void> run(Context& context) {
   quality.documents = KVASIR_TRY(bounded(options, kDocuments, 0, 10'000));
   quality.chats = KVASIR_TRY(bounded(options, kChats, 0, 10'000));
   quality.prefix_tokens = KVASIR_TRY(bounded(options, kPrefix, 512, 1U << 20));
+  if (options.has(kOnly.name)) quality.only = KVASIR_TRY(contender_of(options.text(kOnly.name)));
   const EngineKey key = KVASIR_TRY(resolved_engine_key(context));
   EngineClient client(*context.interrupt);
   Console& console = *context.console;
@@ -61,7 +63,7 @@ Result<void> run(Context& context) {
 
 Command bench_compress_command() {
   return {{"bench compress", "what compression costs on a model and a text: tables and a plot",
-           engine_options({&kText, &kSpans, &kDocuments, &kChats, &kPrefix, &kPlot}), "", false, false,
+           engine_options({&kText, &kSpans, &kDocuments, &kChats, &kPrefix, &kOnly, &kPlot}), "", false, false,
            "  kvasir bench compress --text wiki.test.raw --plot compression.svg\n"
            "  kvasir bench compress --text wiki.test.raw --spans 6 --documents 3 --chats 2"},
           run};
