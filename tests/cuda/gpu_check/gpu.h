@@ -42,6 +42,8 @@ class Report {
 Ceilings measure_ceilings(Report& report);
 /// Every T16 type at the shapes of a 7B layer, 1 to 16 rows: bytes over time beside the ceiling.
 void measure_products(Report& report, const Ceilings& ceilings);
+/// Attention of long runs of rows and experts that many rows share.
+void measure_prompts(Report& report);
 /// Whole tokens of synthetic models: eager, graph, graph with overlap; batches; prefill.
 void measure_models(Report& report, const Ceilings& ceilings, bool quick);
 /// The same steps with and without graphs, with and without overlap, twice: equal bits. Returns the number of differences.

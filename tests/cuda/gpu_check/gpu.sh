@@ -42,9 +42,10 @@ run() {
     timeout "$seconds" "$check" "$@" --json "$out/$name.jsonl" || { echo "== $name: status $?"; status=1; }
   }
   part 60 ceilings --only ceilings
-  part 170 ops --only ops
+  part 160 ops --only ops
   part 50 bits --only bits
-  part 160 models --only models --quick
+  part 150 models --only models --quick
+  part 40 prompts --only prompts
   part 70 products --only products
   for tool in memcheck racecheck; do
     if ! command -v compute-sanitizer >/dev/null; then echo "skipped: compute-sanitizer is not here"; break; fi

@@ -27,7 +27,7 @@ void Report::text(const std::string& words) {
 namespace {
 
 constexpr const char* kUsage =
-    "usage: kvasir-gpu-check [--only ops|bits|ceilings|products|models] [--filter TESTS] [--quick] [--json FILE]\n"
+    "usage: kvasir-gpu-check [--only ops|bits|ceilings|products|prompts|models] [--filter TESTS] [--quick] [--json FILE]\n"
     "Checks every op of the CUDA backend on this machine's GPU against the reference, then measures.\n";
 
 struct Options {
@@ -65,7 +65,7 @@ int run(const Options& options) {
   const cuda::DeviceProbe probe = cuda::probe_device(0);
   report.text("GPU: " + probe.reason);
   if (!probe.usable) {
-    report.text("skipped, for want of a GPU: ops against the reference, equal bits, ceilings, products, whole models");
+    report.text("skipped, for want of a GPU: ops against the reference, equal bits, ceilings, products, prompts, whole models");
     return 0;
   }
   int wrong = 0;
@@ -74,6 +74,7 @@ int run(const Options& options) {
   Ceilings ceilings{1};
   if (wanted("ceilings") || wanted("products") || wanted("models")) ceilings = measure_ceilings(report);
   if (wanted("products")) measure_products(report, ceilings);
+  if (wanted("prompts")) measure_prompts(report);
   if (wanted("models")) measure_models(report, ceilings, options.quick);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   report.line("total", wrong == 0 ? "everything right" : "SOMETHING IS WRONG", seconds.count(), "s");
