@@ -16,7 +16,7 @@ inline constexpr uint32_t kPageTokens = 64;  ///< KV rows per page, everywhere
 
 /// An aged page: 64 rows at 4 bits, several in one page of the pool (KvAbilities::aged_per_page). Written by gather() only,
 /// whole; read by attention() like any other entry of a page table. K per channel and 32 tokens, V per token and 32
-/// values: x = scale * q + least, q = 0...15, scale and least in f16 (compression.md §5).
+/// values: x = scale * q + least, q = 0...15 (31 for half of the channels of K), scale and least in f16: kv_rows.h.
 inline constexpr PageId kAgedFlag = 1U << 31;
 inline constexpr uint32_t kAgedPartBits = 3;
 constexpr PageId aged_page(PageId page, uint32_t part) { return kAgedFlag | page << kAgedPartBits | part; }

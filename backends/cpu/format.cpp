@@ -78,7 +78,8 @@ KvHeadLayout kv_head_layout(KvType type, uint32_t k_dim, uint32_t v_dim) noexcep
   const uint64_t v_groups = round_up(v_dim, 32) / 32;
   layout.aged_k_scales = uint64_t{k_dim} * kPageRows / 2;
   layout.aged_k_leasts = layout.aged_k_scales + uint64_t{k_dim} * 2 * kHalf;
-  layout.aged_v = round_up(layout.aged_k_leasts + uint64_t{k_dim} * 2 * kHalf, 16);
+  const uint64_t fifths = v_dim > 0 ? uint64_t{k_dim + 1} / 2 * sizeof(uint64_t) : 0;  // behind the leasts
+  layout.aged_v = round_up(layout.aged_k_leasts + uint64_t{k_dim} * 2 * kHalf + fifths, 16);
   layout.aged_v_scales = layout.aged_v + v_groups * 16 * kPageRows;
   layout.aged_v_leasts = layout.aged_v_scales + v_groups * kHalf * kPageRows;
   layout.aged_bytes = round_up(layout.aged_v_leasts + v_groups * kHalf * kPageRows, 64);

@@ -37,11 +37,18 @@ float plain_value(KvKind kind, const uint8_t* values, uint64_t index, const uint
 
 uint64_t value_bytes(KvKind kind) { return kind == KvKind::kF32 ? 4 : kind == KvKind::kF16 ? 2 : 1; }
 
+/// Where the fifth bits of a channel's 64 keys lie, a bit per slot.
+uint64_t fifths_of(const KvHeadLayout& l, uint32_t d) {
+  return l.aged_k_leasts + uint64_t{l.k_dim} * 2 * sizeof(uint16_t) + sizeof(uint64_t) * std::min(d, l.k_dim - 1 - d);
+}
+
 float aged_key(const KvHeadLayout& l, const uint8_t* at, uint32_t d, uint32_t slot) {
   const uint32_t byte = at[uint64_t{d} * kAgedGroup + slot % kAgedGroup];
   const uint64_t group = 2 * uint64_t{d} + slot / kAgedGroup;
-  return aged_value({half_at(at + l.aged_k_scales, group), half_at(at + l.aged_k_leasts, group)},
-                    slot < kAgedGroup ? byte & 15U : byte >> 4);
+  const uint16_t scale = half_at(at + l.aged_k_scales, group);
+  uint32_t q = slot < kAgedGroup ? byte & 15U : byte >> 4;
+  if ((scale & kAgedFine) != 0) q |= (at[fifths_of(l, d) + slot / 8] >> slot % 8 & 1U) << 4;
+  return aged_value({static_cast<uint16_t>(scale & ~kAgedFine), half_at(at + l.aged_k_leasts, group)}, q);
 }
 
 float aged_entry(const KvHeadLayout& l, const uint8_t* at, uint32_t slot, uint32_t d) {
@@ -119,15 +126,21 @@ void CpuKvPool::write_aged(uint32_t kv_layer, uint32_t head, PageId id, const Pa
   uint8_t* at = place(kv_layer, head, id);
   float group[kAgedGroup];
   uint8_t q[2 * kAgedGroup] = {};
+  const std::vector<bool> fine = fine_channels(rows.keys.data(), l.k_dim, l.k_dim, l.v_dim);
   for (uint32_t d = 0; d < l.k_dim; ++d) {
     for (uint32_t half = 0; half < 2; ++half) {
       for (uint32_t i = 0; i < kAgedGroup; ++i) group[i] = rows.keys[uint64_t{half * kAgedGroup + i} * l.k_dim + d];
-      const AgedGroup scale = age(group, q + half * kAgedGroup);
-      put_half(at + l.aged_k_scales, 2 * uint64_t{d} + half, scale.scale);
+      const AgedGroup scale = age(group, q + half * kAgedGroup, fine[d] ? kFineSteps : kAgedSteps);
+      put_half(at + l.aged_k_scales, 2 * uint64_t{d} + half, static_cast<uint16_t>(scale.scale | (fine[d] ? kAgedFine : 0)));
       put_half(at + l.aged_k_leasts, 2 * uint64_t{d} + half, scale.least);
     }
     for (uint32_t i = 0; i < kAgedGroup; ++i) {
-      at[uint64_t{d} * kAgedGroup + i] = static_cast<uint8_t>(q[i] | q[kAgedGroup + i] << 4);
+      at[uint64_t{d} * kAgedGroup + i] = static_cast<uint8_t>((q[i] & 15U) | (q[kAgedGroup + i] & 15U) << 4);
+    }
+    for (uint32_t byte = 0; fine[d] && byte < sizeof(uint64_t); ++byte) {
+      uint32_t fifths = 0;
+      for (uint32_t bit = 0; bit < 8; ++bit) fifths |= static_cast<uint32_t>(q[8 * byte + bit] >> 4) << bit;
+      at[fifths_of(l, d) + byte] = static_cast<uint8_t>(fifths);
     }
   }
   const uint32_t groups = groups_of(l.v_dim);

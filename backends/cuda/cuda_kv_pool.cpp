@@ -68,7 +68,8 @@ KvHeadView kv_head_view(KvType type, uint32_t k_dim, uint32_t v_dim) noexcept {
   const uint64_t half = sizeof(uint16_t), v_groups = round_up(v_dim, 32) / 32;
   view.aged_k_scales = uint64_t{k_dim} * kPageTokens / 2;
   view.aged_k_leasts = view.aged_k_scales + uint64_t{k_dim} * 2 * half;
-  view.aged_v = round_up(view.aged_k_leasts + uint64_t{k_dim} * 2 * half, 16);
+  const uint64_t fifths = v_dim > 0 ? uint64_t{k_dim + 1} / 2 * sizeof(uint64_t) : 0;  // behind the leasts
+  view.aged_v = round_up(view.aged_k_leasts + uint64_t{k_dim} * 2 * half + fifths, 16);
   view.aged_v_scales = view.aged_v + v_groups * 16 * kPageTokens;
   view.aged_v_leasts = view.aged_v_scales + v_groups * half * kPageTokens;
   view.aged_bytes = round_up(view.aged_v_leasts + v_groups * half * kPageTokens, 64);

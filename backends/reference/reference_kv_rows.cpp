@@ -74,10 +74,15 @@ void ReferenceKvPool::write_aged(uint32_t layer, PageId page, std::span<const fl
   const size_t width = row_floats(spec), keys = size_t{spec.n_kv_heads} * spec.k_dim, v_groups = groups_of(spec.v_dim);
   float group[kAgedGroup];
   uint8_t q[kAgedGroup];
+  std::vector<bool> fine;
+  for (size_t head = 0; head < spec.n_kv_heads; ++head) {
+    const auto mine = fine_channels(rows.data() + head * spec.k_dim, width, spec.k_dim, spec.v_dim);
+    fine.insert(fine.end(), mine.begin(), mine.end());
+  }
   for (size_t half = 0; half < 2; ++half) {
     for (size_t i = 0; i < keys; ++i) {
       for (size_t r = 0; r < kAgedGroup; ++r) group[r] = rows[(half * kAgedGroup + r) * width + i];
-      put_scale(at + places.k_scales, half * keys + i, age(group, q));
+      put_scale(at + places.k_scales, half * keys + i, age(group, q, fine[i] ? kFineSteps : kAgedSteps));
       for (size_t r = 0; r < kAgedGroup; ++r) at[(half * kAgedGroup + r) * width + i] = q[r];
     }
   }

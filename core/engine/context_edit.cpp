@@ -11,6 +11,8 @@ constexpr std::string_view kMagic = "edit1";
 constexpr std::string_view kDigits = "0123456789abcdef";
 constexpr size_t kMostLayers = 4096;
 constexpr uint32_t kAged = 1, kInPlace = 2;
+/// Changes with the bytes that ageing writes (backends/kv_rows.h), so that older ones on a disk are not found.
+constexpr std::string_view kAgedBytes = " aged2";
 constexpr uint32_t kMostPositions = 1U << 30;  // beyond any model
 
 size_t bitmap_bytes(uint32_t rows) { return (size_t{rows} + 7) / 8; }
@@ -161,6 +163,7 @@ std::string stages_identity(std::span<const ContextStage> stages) {
     out += '|' + std::to_string(count) + ':';
     out.append(reinterpret_cast<const char*>(stage.tokens.data()), count * sizeof(TokenId));
     out += to_text(stage.edit);
+    if (stage.edit.aged) out += kAgedBytes;
   }
   return out;
 }

@@ -2,8 +2,10 @@
 // look at each slot. Every CPU variant against the reference, and against what the definition says.
 #include <catch2/catch.hpp>
 
+#include <cmath>
 #include <numeric>
 
+#include "backends/kv_rows.h"
 #include "tests/kernels/kernel_lab.h"
 
 using namespace kvasir;
@@ -135,6 +137,36 @@ TEST_CASE("a moved page changes no bit, an aged one little", "[kernels][compacti
       CHECK(relative_error(look(lab, shape, {back[0], back[1], 22}, 128), rough) < 0.01);  // ageing twice is ageing once
     }
   }
+}
+
+TEST_CASE("ageing takes the scale of least error, and a fifth bit where keys lie far apart", "[kernels][compaction]") {
+  double error = 0, plain = 0;
+  Noise random(3);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<float> x(kAgedGroup);
+    for (float& value : x) value = random.normal();
+    uint8_t q[kAgedGroup];
+    const AgedGroup group = age(x, q);
+    const auto [low, high] = std::minmax_element(x.begin(), x.end());
+    const float step = (*high - *low) / 15.0F;
+    for (size_t i = 0; i < x.size(); ++i) {
+      REQUIRE(q[i] <= kAgedSteps);
+      error += std::pow(aged_value(group, q[i]) - x[i], 2);
+      plain += std::pow(*low + step * std::nearbyint((x[i] - *low) / step) - x[i], 2);
+    }
+  }
+  CHECK(error < 0.88 * plain);
+
+  uint8_t q[kAgedGroup];
+  const std::vector<float> same(kAgedGroup, -2.5F);
+  CHECK(aged_value(age(same, q), q[7]) == -2.5F);
+  const std::vector<float> huge = {-1e30F, 1e30F, 0.0F};
+  CHECK(aged_value(age(huge, q), q[0]) == -65504.0F);
+
+  std::vector<float> keys(kPageTokens * 7);
+  for (size_t i = 0; i < keys.size(); ++i) keys[i] = static_cast<float>(i / 7 % 2 * (i % 7 * 5 % 7 + 1));  // 1 6 4 2 7 5 3 apart
+  CHECK(fine_channels(keys.data(), 7, 7, 7) == std::vector<bool>{false, true, false, true, true, false, true});
+  CHECK(fine_channels(keys.data(), 7, 7, 0) == std::vector<bool>(7));  // no room
 }
 
 TEST_CASE("a turned key is the key of the other position", "[kernels][compaction]") {

@@ -1,12 +1,16 @@
-// Aged pages (backend.h) back to f32 for attention.inl.h: x = scale * q + least by one fma.
+// Aged pages (backend.h) back to f32 for attention.inl.h: x = scale * q + least by one fma. Of key channels d and
+// k_dim - 1 - d one may have a fifth bit: its scales are marked by their signs, and a bit per slot stands behind the leasts.
 #pragma once
 
 namespace kvasir::cpu::KVASIR_ISA {
 namespace {
 
-KV_INLINE F same_half(const uint8_t* halves, uint64_t index) {
+KV_INLINE bool is_fine(const uint8_t* scales, uint64_t index) { return (scales[2 * index + 1] & 0x80U) != 0; }
+
+KV_INLINE F same_half(const uint8_t* halves, uint64_t index, uint16_t mask = 0xFFFF) {
   uint16_t bits;
   __builtin_memcpy(&bits, halves + 2 * index, sizeof bits);
+  bits = static_cast<uint16_t>(bits & mask);
   uint16_t same[16];
   for (uint16_t& lane : same) lane = bits;
   return f_load_f16(same);
@@ -14,14 +18,20 @@ KV_INLINE F same_half(const uint8_t* halves, uint64_t index) {
 
 /// K as f32 [k_dim][64].
 KV_INLINE void widen_aged_keys(const KvHeadLayout& layout, const uint8_t* head, float* keys) {
+  const uint8_t* all_fifths = head + layout.aged_k_leasts + 4 * uint64_t{layout.k_dim};
   for (uint32_t d = 0; d < layout.k_dim; ++d) {
     int8_t q[kPageRows];
     for (uint32_t b = 0; b < 32; ++b) {
       q[b] = static_cast<int8_t>(head[32 * d + b] & 15U);
       q[32 + b] = static_cast<int8_t>(head[32 * d + b] >> 4);
     }
+    if (is_fine(head + layout.aged_k_scales, 2 * uint64_t{d})) {
+      const uint32_t other = layout.k_dim - 1 - d;
+      const uint8_t* fifths = all_fifths + 8 * uint64_t{d < other ? d : other};
+      for (uint32_t j = 0; j < kPageRows; ++j) q[j] = static_cast<int8_t>(q[j] | (fifths[j / 8] >> j % 8 & 1) << 4);
+    }
     for (uint32_t j = 0; j < kPageRows; j += 16) {
-      const F scale = same_half(head + layout.aged_k_scales, 2 * uint64_t{d} + j / 32);
+      const F scale = same_half(head + layout.aged_k_scales, 2 * uint64_t{d} + j / 32, 0x7FFF);
       const F least = same_half(head + layout.aged_k_leasts, 2 * uint64_t{d} + j / 32);
       f_store(keys + kPageRows * d + j, f_fma(f_load_i8(q + j), scale, least));
     }

@@ -167,8 +167,9 @@ struct GemmArgs {
 
 enum class KvKind : uint32_t { kF16, kQ8_0, kF32, kAged /* what an entry of a page table may be, never a pool */ };
 /// One head's part of a page: K transposed [k_dim][64], its scales, V [64][v_stride], its scales: the CPU's layout. And of
-/// an aged page (backend.h): K [k_dim][32], slots b and b + 32 in a byte, scales and leasts [k_dim][2]; V [64][groups of
-/// 32][16], values b and b + 16 in a byte, scales and leasts [64][groups].
+/// an aged page (backend.h): K [k_dim][32], slots b and b + 32 in a byte, scales and leasts [k_dim][2], fifth bits of
+/// channel d or k_dim - 1 - d [k_dim/2][64]; V [64][groups of 32][16], values b and b + 16 in a byte, scales and leasts
+/// [64][groups].
 struct KvHeadView {
   uint64_t k_scales, v, v_scales, head_bytes;  ///< byte offsets; scales are f16: K [k_dim/32][64], V [64][v_stride/32]
   uint64_t aged_k_scales, aged_k_leasts, aged_v, aged_v_scales, aged_v_leasts, aged_bytes;

@@ -98,35 +98,78 @@ KVASIR_DEVICE void copy_kv_row(const KvHeadView& l, const uint8_t* from, uint32_
   for (uint32_t b = lane; b < v_blocks; b += kWarp) copy(l.v_scales, from_row * v_blocks + b, to_row * v_blocks + b, KvKind::kF16);
 }
 
-/// The warp's values, a lane each, at 4 bits in one group; those that are not `there` do not belong to it.
-KVASIR_DEVICE uint32_t age_value(float v, bool there, uint8_t* page, uint64_t scales, uint64_t leasts, uint32_t group) {
-  const float low = as_float(0xFF7FFFFFU);  // the lowest finite
-  const float most = clamp_half(warp_max(there ? v : low)), least = clamp_half(-warp_max(there ? -v : low));
-  const uint16_t scale = half_bits(most / 15.0F - least / 15.0F), from = half_bits(least);
-  if (lane_id() == 0) {
-    reinterpret_cast<uint16_t*>(page + scales)[group] = scale;
-    reinterpret_cast<uint16_t*>(page + leasts)[group] = from;
-  }
-  const float step = half_value(scale), inverse = step > 0.0F ? 1.0F / step : 0.0F;
-  const float q = rintf((v - half_value(from)) * inverse);
-  return there ? static_cast<uint32_t>(fmaxf(0.0F, fminf(15.0F, q))) : 0U;
+/// A scale for a group, as backends/kv_rows.h has it (aged_inside), and a lane's value in its steps.
+struct AgedScale {
+  uint16_t scale, least;
+};
+KVASIR_DEVICE AgedScale aged_inside(float least, float step, uint32_t low, uint32_t high, float steps) {
+  return {half_bits(step * (1.0F - static_cast<float>(low + high) / (4.0F * steps))), half_bits(least + step * (0.25F * static_cast<float>(low)))};
+}
+KVASIR_DEVICE float aged_steps(float v, AgedScale group, float steps) {
+  const float scale = half_value(group.scale), inverse = scale > 0.0F ? 1.0F / scale : 0.0F;
+  return rintf(fmaxf(0.0F, fminf(steps, (v - half_value(group.least)) * inverse)));
+}
+KVASIR_DEVICE float aged_error(float v, bool there, AgedScale group, float steps) {
+  const float error = fmaf(half_value(group.scale), aged_steps(v, group, steps), half_value(group.least)) - v;
+  return warp_sum(there ? error * error : 0.0F);
 }
 
-/// A whole aged page of one head: a warp per channel of K, then per group of V.
+/// The warp's values, a lane each, in one group of 16 or 32 steps; those that are not `there` do not belong to it.
+KVASIR_DEVICE uint32_t age_value(float v, bool there, float steps, uint8_t* page, uint64_t scales, uint64_t leasts, uint32_t group) {
+  constexpr uint32_t kInsets = 4;
+  const float low = as_float(0xFF7FFFFFU);  // the lowest finite
+  const float most = clamp_half(warp_max(there ? v : low)), least = clamp_half(-warp_max(there ? -v : low));
+  const float step = most / steps - least / steps;
+  AgedScale best = aged_inside(least, step, 0, 0, steps);
+  float smallest = aged_error(v, there, best, steps);
+  for (uint32_t i = 1; i < kInsets * kInsets; ++i) {
+    const AgedScale other = aged_inside(least, step, i / kInsets, i % kInsets, steps);
+    const float error = aged_error(v, there, other, steps);
+    if (error >= smallest) continue;
+    smallest = error;
+    best = other;
+  }
+  if (lane_id() == 0) {
+    reinterpret_cast<uint16_t*>(page + scales)[group] = static_cast<uint16_t>(best.scale | (steps > 15.0F ? 0x8000U : 0U));
+    reinterpret_cast<uint16_t*>(page + leasts)[group] = best.least;
+  }
+  return there ? static_cast<uint32_t>(aged_steps(v, best, steps)) : 0U;
+}
+
+/// A channel of keys by one warp: a lane has slots `lane` and `lane` + 32.
+KVASIR_DEVICE void age_channel(const KvHeadView& l, uint8_t* to, uint32_t d, float first, float second, bool fine) {
+  const float steps = fine ? 31.0F : 15.0F;
+  const uint32_t low = age_value(first, true, steps, to, l.aged_k_scales, l.aged_k_leasts, 2 * d);
+  const uint32_t high = age_value(second, true, steps, to, l.aged_k_scales, l.aged_k_leasts, 2 * d + 1), lane = lane_id();
+  to[d * kAgedRows + lane] = static_cast<uint8_t>((low & 15U) | (high & 15U) << 4U);
+  if (!fine) return;
+  uint32_t bits = (low >> 4U) << lane % 8 | (high >> 4U) << (8 + lane % 8);
+  for (int mask = 4; mask > 0; mask >>= 1) bits |= shuffle_xor(bits, mask);  // of the eight lanes of a byte
+  if (lane % 8 != 0) return;
+  to[fifths_of(l, d) + lane / 8] = static_cast<uint8_t>(bits);
+  to[fifths_of(l, d) + 4 + lane / 8] = static_cast<uint8_t>(bits >> 8U);
+}
+
+/// How far apart a warp's values lie.
+KVASIR_DEVICE float warp_apart(float v) { return warp_max(v) + warp_max(-v); }
+
+/// A whole aged page of one head: a warp per two channels of K (backends/kv_rows.h says which is finer), then per group of V.
 KVASIR_DEVICE void age_page(const GatherArgs& a, uint32_t head, uint32_t first, uint8_t* to) {
   const KvHeadView& l = a.kv.head;
   const uint32_t warps = threads_x() / kWarp, lane = lane_id(), groups = (l.v_dim + 31) / 32;
   const auto page_of_row = [&](uint32_t i) { return page_of_slot(a.kv, 0, a.rows[i], head); };
-  for (uint32_t d = warp_id(); d < l.k_dim; d += warps) {
-    const uint32_t i = first + lane, j = i + kAgedRows;
-    const uint32_t low = age_value(gathered_key(a, page_of_row(i), i, d), true, to, l.aged_k_scales, l.aged_k_leasts, 2 * d);
-    const uint32_t high = age_value(gathered_key(a, page_of_row(j), j, d), true, to, l.aged_k_scales, l.aged_k_leasts, 2 * d + 1);
-    to[d * kAgedRows + lane] = static_cast<uint8_t>(low | high << 4U);
+  for (uint32_t d = warp_id(); d < (l.k_dim + 1) / 2; d += warps) {
+    const uint32_t i = first + lane, j = i + kAgedRows, other = l.k_dim - 1 - d;
+    const float d_low = gathered_key(a, page_of_row(i), i, d), d_high = gathered_key(a, page_of_row(j), j, d);
+    const float other_low = gathered_key(a, page_of_row(i), i, other), other_high = gathered_key(a, page_of_row(j), j, other);
+    const bool finer = warp_apart(d_low) + warp_apart(d_high) >= warp_apart(other_low) + warp_apart(other_high);
+    age_channel(l, to, d, d_low, d_high, l.v_dim > 0 && finer);
+    if (other != d) age_channel(l, to, other, other_low, other_high, l.v_dim > 0 && !finer);
   }
   for (uint32_t g = warp_id(); g < kPageRows * groups; g += warps) {
     const uint32_t i = first + g / groups, d = g % groups * kWarp + lane;
     const float v = d < l.v_dim ? value_at(l, page_of_row(i), d, a.rows[i] % kPageRows) : 0.0F;
-    const uint32_t q = age_value(v, d < l.v_dim, to, l.aged_v_scales, l.aged_v_leasts, g);
+    const uint32_t q = age_value(v, d < l.v_dim, 15.0F, to, l.aged_v_scales, l.aged_v_leasts, g);
     const uint32_t high = shuffle_xor(q, 16);
     if (lane < 16) to[l.aged_v + g * 16 + lane] = static_cast<uint8_t>(q | high << 4U);
   }

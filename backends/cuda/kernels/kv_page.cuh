@@ -54,10 +54,21 @@ KVASIR_DEVICE uint16_t* value_scale(const KvHeadView& l, uint8_t* page, uint32_t
   return reinterpret_cast<uint16_t*>(page + l.v_scales) + in * ((l.v_stride + 31) / 32) + block;
 }
 
-/// One of the two numbers in a byte, at its group's scale.
-KVASIR_DEVICE float aged_value(const uint8_t* page, uint64_t byte, bool high, uint64_t scales, uint64_t leasts, uint32_t group) {
-  const uint32_t q = high ? page[byte] >> 4U : page[byte] & 15U;
-  return fmaf(half_value(reinterpret_cast<const uint16_t*>(page + scales)[group]), static_cast<float>(q), half_value(reinterpret_cast<const uint16_t*>(page + leasts)[group]));
+/// The f16 scale and least of a group, and what of the page's value q stands for; a scale's sign marks a fifth bit.
+KVASIR_DEVICE float aged_value(const uint8_t* page, uint32_t q, uint64_t scales, uint64_t leasts, uint32_t group) {
+  const float scale = fabsf(half_value(reinterpret_cast<const uint16_t*>(page + scales)[group]));
+  return fmaf(scale, static_cast<float>(q), half_value(reinterpret_cast<const uint16_t*>(page + leasts)[group]));
+}
+KVASIR_DEVICE uint64_t fifths_of(const KvHeadView& l, uint32_t d) {
+  const uint32_t other = l.k_dim - 1 - d;
+  return l.aged_k_leasts + 4 * static_cast<uint64_t>(l.k_dim) + 8 * static_cast<uint64_t>(d < other ? d : other);
+}
+KVASIR_DEVICE float aged_key(const KvHeadView& l, const uint8_t* page, uint32_t d, uint32_t in) {
+  const uint32_t byte = page[d * kAgedRows + in % kAgedRows], group = 2 * d + in / kAgedRows;
+  uint32_t q = in < kAgedRows ? byte & 15U : byte >> 4U;
+  const bool fine = (reinterpret_cast<const uint16_t*>(page + l.aged_k_scales)[group] & 0x8000U) != 0;
+  if (fine) q |= (page[fifths_of(l, d) + in / 8] >> in % 8 & 1U) << 4U;
+  return aged_value(page, q, l.aged_k_scales, l.aged_k_leasts, group);
 }
 
 /// Key value d of row `in` of a page.
@@ -65,7 +76,7 @@ KVASIR_DEVICE float key_at(const KvHeadView& l, const HeadPage& page, uint32_t d
   const uint32_t at = d * kPageRows + in;
   if (page.kind == KvKind::kF16) return half_value(reinterpret_cast<const uint16_t*>(page.at)[at]);
   if (page.kind == KvKind::kF32) return reinterpret_cast<const float*>(page.at)[at];
-  if (page.kind == KvKind::kAged) return aged_value(page.at, d * kAgedRows + in % kAgedRows, in >= kAgedRows, l.aged_k_scales, l.aged_k_leasts, 2 * d + in / kAgedRows);
+  if (page.kind == KvKind::kAged) return aged_key(l, page.at, d, in);
   return static_cast<float>(static_cast<int8_t>(page.at[at])) * half_value(*key_scale(l, page.at, d / 32, in));
 }
 KVASIR_DEVICE float value_at(const KvHeadView& l, const HeadPage& page, uint32_t d, uint32_t in) {
@@ -75,7 +86,8 @@ KVASIR_DEVICE float value_at(const KvHeadView& l, const HeadPage& page, uint32_t
   if (page.kind == KvKind::kF32) return reinterpret_cast<const float*>(v)[at];
   if (page.kind == KvKind::kAged) {
     const uint32_t group = in * ((l.v_dim + 31) / 32) + d / 32;
-    return aged_value(page.at, l.aged_v + group * 16 + d % 16, d % 32 >= 16, l.aged_v_scales, l.aged_v_leasts, group);
+    const uint32_t byte = page.at[l.aged_v + group * 16 + d % 16];
+    return aged_value(page.at, d % 32 < 16 ? byte & 15U : byte >> 4U, l.aged_v_scales, l.aged_v_leasts, group);
   }
   return static_cast<float>(static_cast<int8_t>(v[at])) * half_value(*value_scale(l, page.at, d / 32, in));
 }
