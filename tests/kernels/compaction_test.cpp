@@ -169,6 +169,23 @@ TEST_CASE("ageing takes the scale of least error, and a fifth bit where keys lie
   CHECK(fine_channels(keys.data(), 7, 7, 0) == std::vector<bool>(7));  // no room
 }
 
+TEST_CASE("the bits of ageing are those pinned for the name of aged pages", "[kernels][compaction]") {
+  Noise random(5);
+  uint64_t digest = 0xCBF29CE484222325U;
+  const auto mix = [&](uint64_t value) { digest = (digest ^ value) * 0x100000001B3U; };
+  for (uint32_t round = 0; round < 100; ++round) {
+    std::vector<float> x(1 + round % kAgedGroup);
+    for (float& value : x) value = random.normal() * static_cast<float>(1 + round);
+    uint8_t q[kAgedGroup];
+    const AgedGroup group = age(x, q, round % 2 == 0 ? kAgedSteps : kFineSteps);
+    mix(group.scale);
+    mix(group.least);
+    for (size_t i = 0; i < x.size(); ++i) mix(q[i]);
+  }
+  CAPTURE(digest);
+  CHECK(digest == 0x637564EBD5B36248U);  // another one: change kAgedBytes in core/engine/context_edit.cpp too
+}
+
 TEST_CASE("a turned key is the key of the other position", "[kernels][compaction]") {
   const Shape shape{"f32", KvType::kF32, 40};
   const auto theta = frequencies();
