@@ -14,6 +14,7 @@ struct CudaOptions {
   StreamOptions stream;
   uint64_t slab_bytes = uint64_t{256} << 20;       ///< allocations that weights share; 0: one each
   uint64_t headroom_bytes = uint64_t{512} << 20;   ///< left free for graphs, libraries and the activations
+  uint64_t copy_bytes = UINT64_MAX;                ///< at most for weights decoded to f16; 0: long steps decode what they multiply
 };
 
 class CudaBackend final : public Backend {
@@ -28,12 +29,15 @@ class CudaBackend final : public Backend {
   Result<std::unique_ptr<Stream>> open_stream(const StreamLimits& limits) override;
 
   Device& device() noexcept { return *device_; }
+  /// Bytes of weights decoded to f16 for long steps.
+  uint64_t copy_bytes() const noexcept { return copies_.bytes(); }
 
  private:
   std::unique_ptr<Device> device_;
   CudaOptions options_;
   BackendInfo info_;
   WeightStore weights_;
+  HalfCopies copies_;
 };
 
 /// Bumped when any kernel changes its bits.

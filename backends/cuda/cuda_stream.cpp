@@ -5,11 +5,12 @@
 
 namespace kvasir::cuda {
 
-CudaStream::CudaStream(Device& device, const StreamOptions& options)
-    : device_(device), options_(options), arena_(device, options.arena_bytes), in_(device, options.mirror_bytes),
+CudaStream::CudaStream(Device& device, const StreamOptions& options, HalfCopies& copies)
+    : device_(device), options_(options), copies_(copies), arena_(device, options.arena_bytes), in_(device, options.mirror_bytes),
       out_(device, options.mirror_bytes), graphs_(device, options.graphs, options.overlap) {}
 
 void CudaStream::fail(Error error) noexcept {
+  too_large_ |= error.code == Code::kTooLarge;
   if (!error_) error_ = std::move(error);
 }
 
@@ -37,6 +38,10 @@ const void* CudaStream::bring_in(const void* from, uint64_t bytes) noexcept {
 
 void CudaStream::begin(const StepLayout& layout, KvPool* pool) noexcept {
   error_.reset();
+  copies_.settle(filling_, false);  // of a step that never ran
+  filling_.clear();
+  if (too_large_ && copies_.bytes() > 0) copies_.give_up();
+  too_large_ = false;
   arena_.reset();
   in_.reset();
   out_.reset();
@@ -115,6 +120,8 @@ Result<void> CudaStream::finish() noexcept {
   recorded_.clear();
   auto ran = graphs_.run(program_);
   auto waited = device_.synchronize();  // also after an error: nothing may still use this step's memory
+  copies_.settle(filling_, ran.has_value() && waited.has_value());
+  filling_.clear();
   if (!ran) return ran;
   if (!waited) return waited;
   for (const Download& d : downloads_) std::memcpy(d.into.data(), d.from, d.into.size());

@@ -12,6 +12,7 @@
 #include "backends/cuda/cuda_kv_pool.h"
 #include "backends/cuda/cuda_weight.h"
 #include "backends/cuda/graph_runner.h"
+#include "backends/cuda/half_copies.h"
 #include "backends/cuda/step_memory.h"
 #include "backends/cuda/step_program.h"
 
@@ -32,7 +33,8 @@ struct StreamOptions {
 
 class CudaStream final : public Stream {
  public:
-  CudaStream(Device& device, const StreamOptions& options);
+  CudaStream(Device& device, const StreamOptions& options, HalfCopies& copies);
+  ~CudaStream() override { copies_.settle(filling_, false); }
 
   void begin(const StepLayout& layout, KvPool* pool) noexcept override;
   Mat alloc(uint32_t rows, uint32_t cols) noexcept override;
@@ -178,6 +180,9 @@ class CudaStream final : public Stream {
 
   Device& device_;
   const StreamOptions options_;
+  HalfCopies& copies_;
+  std::vector<uint64_t> filling_;  ///< weights whose copies this step decodes
+  bool too_large_ = false;         ///< some step's memory was not to be had
   StepArena arena_;
   Mirror in_, out_;
   GraphRunner graphs_;

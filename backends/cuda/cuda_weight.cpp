@@ -163,6 +163,7 @@ Result<std::unique_ptr<Weight>> WeightStore::upload(const HostTensor& tensor, We
   weight->cols_ = tensor.cols;
   weight->experts_ = tensor.experts;
   weight->bytes_ = g.bytes;
+  weight->serial_ = uploads_++;
   KVASIR_TRY(place(*weight));
   if (weight->vector_) {
     KVASIR_TRY(fill_vector(tensor, *weight));

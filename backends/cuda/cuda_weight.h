@@ -25,12 +25,14 @@ class CudaWeight final : public Weight {
   /// Of a vector: all values, rows one after another.
   const float* values() const noexcept { return reinterpret_cast<const float*>(data_); }
   uint64_t value_count() const noexcept { return experts_ * rows_ * cols_; }
+  /// Another one for every weight of a store, also of those that are gone.
+  uint64_t serial() const noexcept { return serial_; }
 
  private:
   friend class WeightStore;
   TensorType type_ = TensorType::kF32;
   bool vector_ = false;
-  uint64_t rows_ = 0, cols_ = 0, experts_ = 0, bytes_ = 0;
+  uint64_t rows_ = 0, cols_ = 0, experts_ = 0, bytes_ = 0, serial_ = 0;
   uint8_t* data_ = nullptr;
   WeightView view_{};
   std::shared_ptr<DeviceBuffer> memory_;  ///< shared with the weights that lie in the same allocation
@@ -61,7 +63,7 @@ class WeightStore {
   Device& device_;
   uint64_t slab_bytes_;
   std::shared_ptr<DeviceBuffer> slab_;
-  uint64_t slab_used_ = 0;
+  uint64_t slab_used_ = 0, uploads_ = 0;
   DeviceBuffer pinned_, staging_, codebooks_;
 };
 

@@ -1,9 +1,11 @@
 // libkvasir_cuda.so: the one exported symbol. Settings are read from the environment, since they are for measuring:
-// KVASIR_CUDA_DEVICE (0), KVASIR_CUDA_GRAPHS=0, KVASIR_CUDA_PDL=0, KVASIR_CUDA_HALF=0.
+// KVASIR_CUDA_DEVICE (0), KVASIR_CUDA_GRAPHS=0, KVASIR_CUDA_PDL=0, KVASIR_CUDA_HALF=0, KVASIR_CUDA_COPIES=0 (MiB of
+// weights decoded to f16 at most).
 #include "backends/plugin_abi.h"
 
 #include <algorithm>
 #include <charconv>
+#include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -43,6 +45,7 @@ Result<std::unique_ptr<Backend>> open(const BackendOptions& options) {
     if (setting("KVASIR_CUDA_GRAPHS", 1) == 0) settings.stream.graphs = GraphRunner::Mode::kEager;
     if (setting("KVASIR_CUDA_PDL", 1) == 0) settings.stream.overlap = StepProgram::Overlap::kNone;
     if (setting("KVASIR_CUDA_HALF", 1) == 0) settings.stream.prompts = Prompts::kExact;
+    settings.copy_bytes = uint64_t{static_cast<unsigned>(setting("KVASIR_CUDA_COPIES", INT_MAX))} << 20U;
     BackendInfo info{"cuda", device->facts().name, probe().reason, 1, kCudaNumerics};
     return std::unique_ptr<Backend>(std::make_unique<CudaBackend>(std::move(device), settings, std::move(info)));
   } catch (const std::bad_alloc&) {

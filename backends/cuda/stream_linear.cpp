@@ -169,29 +169,37 @@ CudaStream::Halves CudaStream::to_halves(Mat x, FloatKind kind) noexcept {
   return out;
 }
 
-/// Weights are decoded to 16 bits piece by piece, unless they lie there so already.
+/// Weights that do not lie there so already are decoded to 16 bits: once, where there is memory to keep them, else piece by
+/// piece in every step.
 void CudaStream::library_product(const LinearSpec& part, uint32_t rows, const Halves& x) noexcept {
-  const WeightView& w = cuda_weight(*part.weight).view();
+  const CudaWeight& weight = cuda_weight(*part.weight);
+  const WeightView& w = weight.view();
   const size_t place = mark();
   const bool as_is = w.type == Stored::kF16 || w.type == Stored::kBF16;
+  const HalfCopies::Place kept = as_is ? HalfCopies::Place{} : copies_.take(weight.serial(), uint64_t{w.rows} * w.cols * 2);
+  if (kept.to_fill) filling_.push_back(weight.serial());
+  const bool whole = as_is || kept.data != nullptr;
   const auto together = static_cast<uint32_t>(std::min<uint64_t>(w.rows, std::max<uint64_t>(kDecodedBytes / (uint64_t{w.cols} * 2) / 64 * 64, 64)));
   auto* sums = scratch<float>(uint64_t{rows} * w.rows);
-  auto* decoded = as_is ? nullptr : scratch<uint16_t>(uint64_t{together} * w.cols);
+  auto* decoded = whole ? kept.data : scratch<uint16_t>(uint64_t{together} * w.cols);
   if (error_) return;
-  for (uint32_t first = 0; first < w.rows; first += as_is ? w.rows : together) {
-    const uint32_t count = as_is ? w.rows : std::min(together, w.rows - first);
-    const void* from = w.data;
-    if (!as_is) {
+  const auto multiply = [&](const void* from, uint32_t first, uint32_t count) {
+    recorded_.product({from, x.data, sums + first, w.rows, count, rows, w.cols, x.kind == FloatKind::kBF16 ? 1U : 0U});
+  };
+  if (!whole || kept.to_fill) {
+    for (uint32_t first = 0; first < w.rows; first += together) {
+      const uint32_t count = std::min(together, w.rows - first);
+      uint16_t* to = whole ? decoded + uint64_t{first} * w.cols : decoded;
       auto& args = launch<DecodeMatrixArgs>(KernelId::kDecodeMatrix, {ceil_div(w.cols, 8 * kDecodeThreads), count, 1}, kDecodeThreads);
       args.w = w;
-      args.to = decoded;
+      args.to = to;
       args.to_stride = w.cols;
       args.first_row = first;
       args.kind = x.kind;
-      from = decoded;
+      if (!whole) multiply(to, first, count);
     }
-    recorded_.product({from, x.data, sums + first, w.rows, count, rows, w.cols, x.kind == FloatKind::kBF16 ? 1U : 0U});
   }
+  if (whole) multiply(as_is ? static_cast<const void*>(w.data) : kept.data, 0, w.rows);
   auto& args = launch<ProductOutArgs>(KernelId::kProductOut, {ceil_div(w.rows, kProductThreads), rows, 1}, kProductThreads);
   args.out = output_of(part);
   args.sums = sums;

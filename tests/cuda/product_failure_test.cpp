@@ -19,7 +19,7 @@ using namespace kvasir::test;
 
 namespace {
 
-constexpr uint32_t kRows = 65, kOut = 32, kCols = 64, kSteps = 3;  // eager, captured, replayed
+constexpr uint32_t kRows = 65, kOut = 32, kCols = 64, kSteps = 4;  // decoding the weights, without, captured, replayed
 constexpr int kOutOfMemory = 3, kInternalError = 14;               // cublasStatus_t
 
 int planned(const char* function) {

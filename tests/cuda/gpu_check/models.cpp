@@ -62,6 +62,7 @@ void measure_one(Report& report, const Ceilings& ceilings, const SyntheticShape&
     const double ms = milliseconds_of(model, 1, rows, 0);
     report.line("prefill", name + " " + std::to_string(rows) + " tokens", rows * 1000.0 / ms, "tok/s", std::to_string(ms) + " ms");
   }
+  report.line("copies", name + " weights kept as f16", static_cast<double>(backend->copy_bytes()) / 1e9, "GB", "0: decoded in each long step, or f16 anyway");
 }
 
 std::vector<float> bits_of(const GpuOptions& options) {
