@@ -1,5 +1,6 @@
 #include "mcp/engine_calls.h"
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 
@@ -47,8 +48,19 @@ void EngineCalls::deliver(const Event& event) {
   const auto call = found->second.call;
   if (const auto* progress = std::get_if<Progress>(&event)) return call->progress(*progress);
   if (const auto* delta = std::get_if<TextDelta>(&event)) return call->delta(*delta);
+  if (const auto* partial = std::get_if<PartialResult>(&event)) return call->partial(*partial);
   pending_.erase(found);
   call->final(event);
+}
+
+bool EngineCalls::begin_close() {
+  closed_ = true;
+  for (auto& [id, waiting] : pending_) waiting.awaited = waiting.call->closing();
+  return !heard_out();
+}
+
+bool EngineCalls::heard_out() const {
+  return std::ranges::none_of(pending_, [](const auto& entry) { return entry.second.awaited; });
 }
 
 void EngineCalls::close() {

@@ -17,6 +17,9 @@ class EngineCall {
   virtual ~EngineCall() = default;
   virtual void progress(const Progress&) {}
   virtual void delta(const TextDelta&) {}
+  virtual void partial(const PartialResult&) {}
+  /// The server ends. True: what the engine still says about it should be heard (it was told to stop).
+  virtual bool closing() { return false; }
   virtual void final(const Event& event) = 0;
 };
 
@@ -32,6 +35,9 @@ class EngineCalls {
   void resume(GenerationId id);
   /// Delivers at most `max_events`. True: there may be more.
   bool drain(size_t max_events);
+  /// Refuses new calls and tells the pending ones. True: what some of them still hear is worth a moment.
+  bool begin_close();
+  bool heard_out() const;  ///< all of those were
   /// Fails every pending call and refuses new ones; the engine's later events are dropped.
   void close();
   size_t pending() const noexcept { return pending_.size(); }
@@ -40,6 +46,7 @@ class EngineCalls {
   struct Pending {
     EngineKey engine;
     std::shared_ptr<EngineCall> call;  // shared: a timer or a cancel handler may hold it weakly at the same time
+    bool awaited = false;              // at the end
   };
   void deliver(const Event& event);
   template <class Command>

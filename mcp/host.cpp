@@ -3,6 +3,7 @@
 #include <atomic>
 #include <deque>
 #include <mutex>
+#include <thread>
 #include <utility>
 #include <variant>
 
@@ -20,6 +21,7 @@ namespace {
 
 // Between batches of events the io thread looks after its connections.
 constexpr size_t kEventsPerTurn = 256;
+constexpr std::chrono::milliseconds kLastWords{500}, kLastWordsPoll{1};  // at the end; a step of the engine is shorter
 
 class ServerLoop final : public EventLoop {
  public:
@@ -71,7 +73,8 @@ struct Host::Parts {
             options.open_sessions ? options.open_sessions : OpenStore([] { return open_memory_session_store(); }),
             [this](UniqueFunction<void()> task) { post(std::move(task)); }, options.durable_sessions, options.kv_blocks),
         services{
-            calls, sessions, loop, metrics, options.resolve_model, options.untimed_call_limit, options.congested_limit},
+            calls, sessions, loop, metrics, options.resolve_model, options.untimed_call_limit, options.congested_limit,
+            options.autosave_tokens},
         mcp(services, tools, options.default_engine, options.version),
         json_rpc(services, tools, options.default_engine),
         http(mcp, loop,
@@ -116,6 +119,13 @@ struct Host::Parts {
       sessions.collect_garbage();
       collect_later();
     });
+  }
+  /// What sessions' answers came to, so that it can be stored.
+  void hear_out() {
+    const auto deadline = std::chrono::steady_clock::now() + kLastWords;
+    while (!calls.heard_out() && std::chrono::steady_clock::now() < deadline) {
+      if (!calls.drain(kEventsPerTurn)) std::this_thread::sleep_for(kLastWordsPoll);
+    }
   }
   void lose_store(const std::string& reason) {
     log::error("session_store_lost reason=\"" + reason + "\"");
@@ -224,6 +234,7 @@ void Host::shutdown() {
   Parts& p = *parts_;
   if (std::exchange(p.closed, true)) return;
   // First the callers get their answers, then the engine goes: its last events have nobody to reach.
+  if (p.calls.begin_close()) p.hear_out();
   p.calls.close();
   p.sessions.shutdown();
   p.run_posted();

@@ -46,6 +46,7 @@ struct HostOptions {
   size_t max_http_sessions = 1024;                       ///< legacy MCP over HTTP
   std::chrono::seconds http_session_ttl{12 * 3600};      ///< without a request
   std::chrono::milliseconds untimed_call_limit{50'000};  ///< MCP call without progressToken and max_time_ms
+  uint32_t autosave_tokens = 256;                        ///< of a session's answer, between saves of what there is; 0: none
   std::chrono::milliseconds congested_limit{30'000};     ///< a reader slower than this loses its generation
 };
 

@@ -75,6 +75,7 @@ void ToolCall::on_cancel(rpc::CancelCause cause) {
   if (cancelled_) return;
   cancelled_ = true;
   if (finished_) return cancelled();  // the answer was only waiting to be sent
+  unwanted_ = cause == rpc::CancelCause::kRequested;
   services_.metrics.cancelled(cause);
   count("cancelled");
   cancel_in_engine();

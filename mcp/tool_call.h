@@ -27,6 +27,7 @@ struct CallServices {
   std::function<Result<std::string>(const std::string& name)> resolve_model;
   std::chrono::milliseconds untimed_call_limit;
   std::chrono::milliseconds congested_limit;
+  uint32_t autosave_tokens;
 };
 
 class ToolCall : public EngineCall, public std::enable_shared_from_this<ToolCall> {
@@ -36,6 +37,8 @@ class ToolCall : public EngineCall, public std::enable_shared_from_this<ToolCall
 
   /// Does what was asked, or answers why not. Call once, on an object owned by a shared_ptr.
   void start(EngineKey engine, ToolRequest request);
+  void partial(const PartialResult& partial) final;
+  bool closing() final;
   void final(const Event& event) final;
 
  protected:
@@ -76,6 +79,8 @@ class ToolCall : public EngineCall, public std::enable_shared_from_this<ToolCall
   void on_ticket(ToolRequest request, Result<TurnTicket> ticket);
   void end_turn(const Event& event);
   void commit(const GenerateResult& result, Json answer);
+  void leave_turn(const GenerateResult* result);
+  void save_partial(const GenerateResult& so_far);
   bool compress_and_repeat(const Event& event);
   void end_steps(Json result);
 
@@ -96,6 +101,8 @@ class ToolCall : public EngineCall, public std::enable_shared_from_this<ToolCall
   TimePoint started_;
   bool paused_ = false;
   uint64_t pauses_ = 0;  ///< tells one congestion from the next
+  bool unwanted_ = false;  ///< the caller took it back: nothing of it is kept
+  bool saving_ = false;    ///< a partial answer is on its way to the disk
   bool cancelled_ = false, finished_ = false;
   std::optional<Error> abort_reason_;
 };

@@ -8,6 +8,7 @@
 #include "mcp/tool_call.h"
 #include "mcp/tools/compression_run.h"
 #include "mcp/tools/generation_tools.h"
+#include "mcp/tools/session_json.h"
 #include "mcp/tools/session_tools.h"
 #include "rpc/message.h"
 
@@ -23,6 +24,14 @@ bool worth_storing(const GenerateResult& result) {
   return result.finish_reason == FinishReason::kStop || result.usage.completion_tokens > 0;
 }
 
+/// Tells what is left of an answer that failed.
+Error with_leftover(Error error, const TurnTicket& ticket) {
+  if (ticket.partial_saved) {
+    error.message += "; what was written of the answer is kept: with the session_id and no prompt it goes on";
+  }
+  return error;
+}
+
 /// The end of a text, whole characters.
 std::string last_bytes(const std::string& text, size_t most) {
   size_t from = text.size() - std::min(text.size(), most);
@@ -30,9 +39,9 @@ std::string last_bytes(const std::string& text, size_t most) {
   return text.substr(from);
 }
 
-std::string parameters_json(const GenerateResult& r) {
+std::string parameters_json(const GenerateResult& r, const char* finish_reason) {
   return rpc::dump(Json{{"seed", r.seed},
-                        {"finish_reason", finish_reason_name(r.finish_reason)},
+                        {"finish_reason", finish_reason},
                         {"completion_tokens", r.usage.completion_tokens},
                         {"temperature", r.sampling.temperature},
                         {"top_k", r.sampling.top_k},
@@ -147,6 +156,7 @@ void ToolCall::on_ticket(ToolRequest request, Result<TurnTicket> ticket) {
   prompt.enable_thinking = generate.prompt.enable_thinking;
   generate.prompt = std::move(prompt);
   generate.cache_owner = ticket->session.id;
+  generate.partial_every = services_.autosave_tokens;
   if (policy) generate.overflow = *policy;
   if (generate.overflow == OverflowPolicy::kCompress && !compression_) {
     again_ = ToolRequest{.command = generate, .stream = request.stream, .turn = ticket->request, .overflow = request.overflow};
@@ -175,9 +185,9 @@ void ToolCall::end_turn(const Event& event) {
   if (result != nullptr && answered && !abort_reason_ && worth_storing(*result)) {
     return commit(*result, std::move(*answered));
   }
-  services_.sessions.abandon_turn(*ticket_);
-  if (abort_reason_) return settle(*abort_reason_, 0);
-  if (const auto* failed = std::get_if<Failed>(&event)) return settle(to_error(*failed), failed->retry_after_ms);
+  leave_turn(result);
+  if (abort_reason_) return settle(with_leftover(*abort_reason_, *ticket_), 0);
+  if (const auto* failed = std::get_if<Failed>(&event)) return settle(with_leftover(to_error(*failed), *ticket_), failed->retry_after_ms);
   if (!answered) return settle(answered.error(), 0);
   finished_ = true;
   if (!cancelled_) count("ok");
@@ -186,10 +196,41 @@ void ToolCall::end_turn(const Event& event) {
   answer(std::move(*answered));
 }
 
+/// The turn ends without an answer to store. What there is of one is kept beside the session, unless the caller took it
+/// back.
+void ToolCall::leave_turn(const GenerateResult* result) {
+  if (!unwanted_ && result != nullptr && !result->context_tokens.empty() && result->usage.completion_tokens > 0) {
+    save_partial(*result);
+  }
+  services_.sessions.abandon_turn(*ticket_, unwanted_ ? Leftover::kDrop : Leftover::kKeep);
+}
+
+void ToolCall::save_partial(const GenerateResult& so_far) {
+  saving_ = true;
+  services_.sessions.save_partial(*ticket_, {so_far, so_far.fingerprint, parameters_json(so_far, kInterrupted), ""},
+                                  [self = weak<ToolCall>()](Result<void> saved) {
+                                    if (!saved) log::warn("partial_not_saved message=" + saved.error().message);
+                                    if (auto call = self.lock()) call->saving_ = false;
+                                  });
+}
+
+/// A disk that is behind gets the next one instead.
+void ToolCall::partial(const PartialResult& partial) {
+  if (ticket_ && !stopped_ && !saving_) save_partial(partial.so_far);
+}
+
+bool ToolCall::closing() {
+  if (!ticket_) return false;
+  abort({Code::kUnavailable, "the server is shutting down"});
+  return true;
+}
+
 void ToolCall::commit(const GenerateResult& result, Json answered) {
   finished_ = true;
   add_session_facts(answered, *ticket_, services_.sessions.durable());
-  TurnOutcome outcome{result, result.fingerprint, parameters_json(result), rpc::dump(answered)};
+  if (ticket_->dropped_tokens > 0) answered["dropped_tokens"] = ticket_->dropped_tokens;
+  TurnOutcome outcome{result, result.fingerprint, parameters_json(result, finish_reason_name(result.finish_reason)),
+                      rpc::dump(answered)};
   services_.sessions.commit_turn(
       std::move(*ticket_), std::move(outcome),
       [self = shared_from_this(), answered = std::move(answered)](Result<CommittedTurn> done) mutable {

@@ -13,10 +13,12 @@ const std::vector<std::string_view>& failpoint_names() {
   static const std::vector<std::string_view> names = {
       "open.begin",           "open.locked",     "open.file_made",   "open.opened",        "open.schema",
       "create.begin",         "create.inserted", "create.committed", "append.begin",       "append.checked",
-      "append.node",          "append.nodes",    "append.head",      "append.reply",       "append.committed",
-      "head.begin",           "head.updated",    "head.committed",   "checkpoint.begin",   "checkpoint.inserted",
-      "checkpoint.committed", "remove.begin",    "remove.row",       "remove.unreachable", "remove.committed",
-      "remove.truncated",     "collect.begin",   "collect.deleted",  "collect.committed",  "collect.truncated",
+      "append.dropped",       "append.node",     "append.nodes",     "append.head",        "append.reply",
+      "append.committed",     "partial.begin",   "partial.node",     "partial.kept",       "partial.committed",
+      "adopt.begin",          "adopt.head",      "adopt.committed",  "head.begin",         "head.updated",
+      "head.committed",       "checkpoint.begin", "checkpoint.inserted", "checkpoint.committed", "remove.begin",
+      "remove.row",           "remove.unreachable", "remove.committed", "remove.truncated",  "collect.begin",
+      "collect.deleted",      "collect.committed", "collect.truncated",
   };
   return names;
 }

@@ -4,7 +4,7 @@
 #include <chrono>
 #include <utility>
 
-#include "sessions/chain_hash.h"
+#include "core/base/log.h"
 #include "sessions/turn_builder.h"
 
 namespace kvasir {
@@ -17,10 +17,6 @@ int64_t now_ms() {
   return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
 }
 
-std::string head_of(const std::vector<Turn>& turns) {
-  return turns.empty() ? std::string() : turns.back().hash;
-}
-
 Result<SessionDetails> details(SessionStore& store, const std::string& principal, const std::string& id) {
   SessionDetails out;
   out.session = KVASIR_TRY(store.get(principal, id));
@@ -28,6 +24,7 @@ Result<SessionDetails> details(SessionStore& store, const std::string& principal
   out.head = head_of(out.turns);
   out.checkpoints = KVASIR_TRY(store.checkpoints(principal, id));
   out.children = KVASIR_TRY(store.children(principal, id));
+  out.partial = readable_partial(store, principal, id);
   return out;
 }
 
@@ -66,63 +63,6 @@ std::vector<Turn> opening_turns(const CreateSession& what) {
     out.push_back(std::move(turn));
   }
   return out;
-}
-
-/// What was asked, as 64 hex digits: a key stands for one question only.
-std::string question_hash(const TurnRequest& request) {
-  std::string hash;
-  for (const auto& message : request.messages) {
-    hash = keyed_hash(request.session_id, {hash, message.role, message.content, message.json});
-  }
-  return hash.empty() ? std::string(2 * kHashBytes, '0') : to_hex(hash);
-}
-
-/// Stored replies: the question's hash, then the reply. Errors: kConflict when it was another question.
-Result<StoredReply> same_question(const TurnRequest& request, StoredReply stored) {
-  if (stored.reply_json.starts_with('{')) return stored;  // of a version that kept no hash
-  if (!stored.reply_json.starts_with(question_hash(request))) {
-    return Failure{Code::kConflict, "idempotency_key '" + request.idempotency_key +
-                                        "' was used for another prompt in this session: take a new key for a new prompt"};
-  }
-  stored.reply_json.erase(0, 2 * kHashBytes);
-  return stored;
-}
-
-Result<TurnTicket> prepare(SessionStore& store, TurnRequest request) {
-  TurnTicket ticket;
-  ticket.session = KVASIR_TRY(store.get(request.principal, request.session_id));
-  if (!request.idempotency_key.empty()) {
-    ticket.replayed = KVASIR_TRY(store.replayed(request.principal, request.session_id, request.idempotency_key));
-    if (ticket.replayed) {
-      ticket.replayed = KVASIR_TRY(same_question(request, std::move(*ticket.replayed)));
-      ticket.request = std::move(request);
-      return ticket;
-    }
-  }
-  ticket.turns = KVASIR_TRY(store.path(request.principal, ticket.session.head));
-  const std::string head = head_of(ticket.turns);
-  if (request.expected_head &&
-      (request.expected_head->empty() != head.empty() || !head.starts_with(*request.expected_head))) {
-    return Failure{Code::kConflict, "the session moved on: its head is '" + head + "', not '" + *request.expected_head +
-                                        "'; look at get_session and repeat"};
-  }
-  for (const auto& message : request.messages) {
-    if (message.role == kSystem && !ticket.turns.empty()) {
-      return Failure{Code::kInvalidArgument,
-                     "a session's system message is its first; make another session for another one"};
-    }
-  }
-  if (request.messages.empty() && ticket.turns.empty()) {
-    return Failure{Code::kInvalidArgument, "this session is empty: give prompt or messages"};
-  }
-  KVASIR_TRY(session_context(ticket.turns));
-  ticket.prompt = session_prompt(ticket.turns, request.messages);
-  ticket.prompt.history_model = ticket.session.fingerprint;
-  if (request.messages.empty() && ticket.prompt.tokens.empty()) {
-    return Failure{Code::kInvalidArgument, "there is no answer to go on with: give prompt or messages"};
-  }
-  ticket.request = std::move(request);
-  return ticket;
 }
 
 }  // namespace
@@ -169,9 +109,15 @@ void SessionService::create(std::string principal, CreateSession what, Then<Sess
 }
 
 void SessionService::get(std::string principal, std::string session_id, Then<SessionDetails> then) {
-  run<SessionDetails>([principal = std::move(principal),
-                       id = std::move(session_id)](SessionStore& store) { return details(store, principal, id); },
-                      std::move(then));
+  const bool writing = writing_.contains(session_id);
+  run<SessionDetails>(
+      [principal = std::move(principal), id = std::move(session_id),
+       writing](SessionStore& store) -> Result<SessionDetails> {
+        auto out = KVASIR_TRY(details(store, principal, id));
+        out.writing = writing;
+        return out;
+      },
+      std::move(then));
 }
 
 void SessionService::list(std::string principal, uint32_t limit, std::string cursor, Then<SessionPage> then) {
@@ -316,9 +262,10 @@ void SessionService::begin_turn(TurnRequest request, Then<TurnTicket> then) {
 void SessionService::start_turn(TurnRequest request, Then<TurnTicket> then) {
   const std::string id = request.session_id;
   run<TurnTicket>(
-      [request = std::move(request)](SessionStore& store) mutable { return prepare(store, std::move(request)); },
+      [request = std::move(request)](SessionStore& store) mutable { return prepare_turn(store, std::move(request)); },
       [this, id, then = std::move(then)](Result<TurnTicket> ticket) mutable {
         const bool failed = !ticket.has_value();
+        if (!failed) writing_.insert(id);
         then(std::move(ticket));
         if (failed) release(id);
       });
@@ -326,17 +273,8 @@ void SessionService::start_turn(TurnRequest request, Then<TurnTicket> then) {
 
 void SessionService::commit_turn(TurnTicket ticket, TurnOutcome outcome, Then<CommittedTurn> then) {
   const std::string id = ticket.request.session_id;
-  AppendTurns append;
-  append.principal = ticket.request.principal;
-  append.session_id = id;
-  append.parent = ticket.session.head;
-  append.turns = answered_turns(ticket.turns, ticket.request.messages, outcome.result, outcome.parameters_json);
-  append.model = outcome.result.model;
-  append.fingerprint = std::move(outcome.fingerprint);
-  append.idempotency_key = ticket.request.idempotency_key;
-  append.reply_json = question_hash(ticket.request) + outcome.reply_json;
   run<CommittedTurn>(
-      [append = std::move(append)](SessionStore& store) -> Result<CommittedTurn> {
+      [append = finished_turns(ticket, outcome)](SessionStore& store) -> Result<CommittedTurn> {
         const auto stored = KVASIR_TRY(store.append(append));
         return CommittedTurn{stored.back().hash, stored.back().number};
       },
@@ -346,11 +284,25 @@ void SessionService::commit_turn(TurnTicket ticket, TurnOutcome outcome, Then<Co
       });
 }
 
-void SessionService::abandon_turn(const TurnTicket& ticket) {
+void SessionService::save_partial(TurnTicket& ticket, TurnOutcome outcome, Then<void> then) {
+  ticket.partial_saved = true;
+  run<void>([append = turns_to_append(ticket, outcome)](SessionStore& store) { return store.save_partial(append); },
+            std::move(then));
+}
+
+void SessionService::abandon_turn(const TurnTicket& ticket, Leftover leftover) {
+  if (ticket.partial_saved && leftover == Leftover::kDrop) {
+    run<void>([principal = ticket.request.principal, id = ticket.request.session_id](
+                  SessionStore& store) { return store.drop_partial(principal, id); },
+              [](Result<void> dropped) {
+                if (!dropped) log::warn("partial_not_dropped message=" + dropped.error().message);
+              });
+  }
   release(ticket.request.session_id);
 }
 
 void SessionService::release(const std::string& session_id) {
+  writing_.erase(session_id);
   const auto found = busy_.find(session_id);
   if (found == busy_.end()) return;
   if (found->second.empty()) {

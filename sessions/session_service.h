@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@
 #include "sessions/session_store.h"
 #include "sessions/store_thread.h"
 #include "sessions/turn_builder.h"
+#include "sessions/turn_ticket.h"
 
 namespace kvasir {
 
@@ -33,31 +35,7 @@ struct CreateSession {
   std::string overflow = "error";
 };
 
-/// A request to go on with a session.
-struct TurnRequest {
-  std::string principal;
-  std::string session_id;
-  std::vector<ChatMessage> messages;  ///< appended; empty: the assistant's turn goes on
-  std::optional<std::string> expected_head;
-  std::string idempotency_key;
-};
-
-/// The right to compute one turn: the session waits for commit_turn() or abandon_turn().
-struct TurnTicket {
-  TurnRequest request;
-  SessionRecord session;
-  std::vector<Turn> turns;              ///< the path so far
-  Prompt prompt;                        ///< for the engine, with the stored tokens as history
-  std::optional<StoredReply> replayed;  ///< the key was answered before: give this and abandon
-};
-
-/// What the engine said, as far as it is stored.
-struct TurnOutcome {
-  GenerateResult result;
-  std::string fingerprint;
-  std::string parameters_json;
-  std::string reply_json;  ///< for the idempotency key
-};
+enum class Leftover : uint8_t { kKeep, kDrop };
 
 struct CommittedTurn {
   std::string head;  ///< hash of the new last turn
@@ -70,6 +48,8 @@ struct SessionDetails {
   std::vector<Turn> turns;
   std::vector<CheckpointRecord> checkpoints;
   std::vector<SessionRecord> children;
+  std::optional<PartialTurns> partial;  ///< an answer that is being written, or was when its process ended
+  bool writing = false;                 ///< it is being written
 };
 struct ForkedSession {
   SessionRecord session;
@@ -135,7 +115,11 @@ class SessionService {
   /// Waits until the session is free. Errors: kNotFound, kConflict (expected_head), kInvalidArgument (a second system).
   void begin_turn(TurnRequest request, Then<TurnTicket> then);
   void commit_turn(TurnTicket ticket, TurnOutcome outcome, Then<CommittedTurn> then);
-  void abandon_turn(const TurnTicket& ticket);
+  /// Keeps what there is of the answer beside the session, should commit_turn() never come. The next turn without a
+  /// prompt goes on with it.
+  void save_partial(TurnTicket& ticket, TurnOutcome outcome, Then<void> then);
+  /// `leftover`: of what save_partial() kept.
+  void abandon_turn(const TurnTicket& ticket, Leftover leftover = Leftover::kDrop);
 
  private:
   void start_turn(TurnRequest request, Then<TurnTicket> then);
@@ -151,6 +135,7 @@ class SessionService {
   std::shared_ptr<KvBlockFiles> blocks_;
   bool closed_ = false, used_ = false;
   std::map<std::string, std::deque<UniqueFunction<void()>>> busy_;  // sessions in use, and what waits for them
+  std::set<std::string> writing_;                                   // sessions whose next answer is being written
   StoreThread store_;                                               // last: its thread ends before the rest goes
 };
 

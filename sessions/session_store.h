@@ -51,6 +51,14 @@ class SessionStore {
   virtual Result<std::vector<Turn>> path(std::string_view principal, TurnNode node) = 0;
   /// Returns the new head's turns as stored.
   virtual Result<std::vector<Turn>> append(const AppendTurns& append) = 0;
+  /// Keeps what there is of an answer beside the session, instead of what was kept before. No head moves; append() and
+  /// another head drop it. Errors: kConflict when the session's head is not the parent.
+  virtual Result<void> save_partial(const AppendTurns& turns) = 0;
+  /// What save_partial() kept behind the present head.
+  virtual Result<std::optional<PartialTurns>> partial(std::string_view principal, std::string_view session_id) = 0;
+  /// Makes it the session's own turns: the head moves there. Errors: kNotFound when there is none.
+  virtual Result<void> adopt_partial(std::string_view principal, std::string_view session_id) = 0;
+  virtual Result<void> drop_partial(std::string_view principal, std::string_view session_id) = 0;
   /// The reply stored under an idempotency key of this session, if any.
   virtual Result<std::optional<StoredReply>> replayed(std::string_view principal, std::string_view session_id,
                                                       std::string_view key) = 0;

@@ -46,6 +46,12 @@ struct SessionRecord {
   std::string fingerprint;  ///< of the model whose token ids these are; empty before the first turn
 };
 
+/// An answer that was not finished, with its question: beside the session, no part of it, until it is adopted or dropped.
+struct PartialTurns {
+  std::vector<Turn> turns;  ///< never empty; last: what there is of the answer
+  int64_t saved_at_ms = 0;
+};
+
 struct CheckpointRecord {
   std::string id;
   std::string session_id;

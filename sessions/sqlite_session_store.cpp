@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 
@@ -14,26 +14,35 @@
 #include "sessions/session_store.h"
 #include "sessions/store_rows.h"
 #include "sessions/store_statements.h"
+#include "sessions/store_turns.h"
 
 namespace kvasir {
 using namespace store_rows;  // the tables are this file's other half
 namespace {
 
+/// Where a page of list() begins.
+Result<int64_t> sequence_of(std::string_view cursor) {
+  int64_t before = INT64_MAX;
+  const auto [end, error] = std::from_chars(cursor.data(), cursor.data() + cursor.size(), before);
+  if (cursor.empty() || (error == std::errc() && end == cursor.data() + cursor.size() && before >= 0)) return before;
+  return Failure{Code::kInvalidArgument, "cursor: not one that list_sessions gave; leave it out to start again"};
+}
+
 class SqliteSessionStore final : public SessionStore {
  public:
   SqliteSessionStore(std::unique_ptr<Database> db, std::optional<FolderLock> lock, const StoreOptions& options)
-      : lock_(std::move(lock)), db_(std::move(db)), limits_(options.limits), reach_(options.reach) {}
+      : lock_(std::move(lock)), db_(std::move(db)), options_(options) {}
 
   Result<SessionRecord> create(SessionRecord r) override {
     KVASIR_TRY(ensure_usable());
-    if (r.title.size() > limits_.max_title_bytes) {
-      return Failure{Code::kTooLarge, "title is longer than " + std::to_string(limits_.max_title_bytes) + " bytes"};
+    if (r.title.size() > options_.limits.max_title_bytes) {
+      return Failure{Code::kTooLarge, "title is longer than " + std::to_string(options_.limits.max_title_bytes) + " bytes"};
     }
     reach("create.begin");
     auto tx = KVASIR_TRY(begin());
     const int64_t count =
         KVASIR_TRY(count_where("SELECT COUNT(*) FROM sessions WHERE principal = ?", std::string_view(r.principal)));
-    if (count >= limits_.max_sessions_per_principal) {
+    if (count >= options_.limits.max_sessions_per_principal) {
       return Failure{Code::kTooLarge, "there are already " + std::to_string(count) + " sessions; delete some first"};
     }
     r.id = random_handle("s_");
@@ -60,18 +69,8 @@ class SqliteSessionStore final : public SessionStore {
   }
 
   Result<SessionPage> list(std::string_view principal, uint32_t limit, std::string_view cursor) override {
-    limit = std::clamp<uint32_t>(limit, 1, limits_.max_page_rows);
-    int64_t before = INT64_MAX;
-    if (!cursor.empty()) {
-      before = 0;
-      for (const char c : cursor) {
-        if (c < '0' || c > '9' || before > INT64_MAX / 10 - 10) {
-          return Failure{Code::kInvalidArgument,
-                         "cursor: not one that list_sessions gave; leave it out to start again"};
-        }
-        before = before * 10 + (c - '0');
-      }
-    }
+    limit = std::clamp<uint32_t>(limit, 1, options_.limits.max_page_rows);
+    const int64_t before = KVASIR_TRY(sequence_of(cursor));
     auto rows = KVASIR_TRY(
         db_->prepare((std::string("SELECT ") + kSessionColumns +
                       ", sequence FROM sessions WHERE principal = ? AND sequence < ? ORDER BY sequence DESC LIMIT ?")
@@ -91,78 +90,82 @@ class SqliteSessionStore final : public SessionStore {
   }
 
   Result<std::vector<Turn>> path(std::string_view principal, TurnNode node) override {
-    std::vector<Turn> out;
-    std::vector<std::string> hashes;
-    const std::string sql = std::string("SELECT ") + kTurnColumns + " FROM nodes WHERE id = ? AND principal = ?";
-    for (TurnNode at = node; at != 0;) {
-      auto row = KVASIR_TRY(db_->prepare(sql.c_str()));
-      row.bind(at).bind(principal);
-      if (!KVASIR_TRY(row.step())) return Failure{Code::kCorrupt, "a turn of this session is missing from the store"};
-      auto stored = read_turn(row);
-      if (out.size() > limits_.max_turns_per_session || (!out.empty() && stored.turn.number + 1 != out.back().number)) {
-        return Failure{Code::kCorrupt, "the turns of this session do not form a chain"};
-      }
-      at = stored.turn.parent;
-      out.push_back(std::move(stored.turn));
-      hashes.push_back(std::move(stored.raw_hash));
-    }
-    std::reverse(out.begin(), out.end());
-    std::reverse(hashes.begin(), hashes.end());
-    const std::string salt = KVASIR_TRY(salt_of(*db_, principal));
-    std::string parent;
-    for (size_t i = 0; i < out.size(); ++i) {
-      if (turn_hash(salt, parent, out[i]) != hashes[i]) {
-        return Failure{Code::kCorrupt, "turn " + std::to_string(out[i].number) +
-                                           " of this session was changed on disk; rewind before it"};
-      }
-      parent = hashes[i];
-    }
-    return out;
+    return read_path(*db_, principal, node, options_.limits);
   }
 
   Result<std::vector<Turn>> append(const AppendTurns& a) override {
     KVASIR_TRY(ensure_usable());
+    if (a.turns.empty()) return Failure{Code::kInvalidArgument, "there are no turns to append"};
     reach("append.begin");
     auto tx = KVASIR_TRY(begin());
     const auto session = KVASIR_TRY(get(a.principal, a.session_id));
     const std::string head_hash = KVASIR_TRY(hash_of(*db_, session.head));
     KVASIR_TRY(check_head(a, session, head_hash));
     reach("append.checked");
-    const std::string salt = KVASIR_TRY(ensure_salt(*db_, a.principal));
-    std::vector<Turn> stored = a.turns;
-    std::string parent_hash = head_hash;
-    TurnNode parent = session.head;
-    uint32_t number = KVASIR_TRY(number_of(*db_, session.head));
-    for (auto& turn : stored) {
-      turn.parent = parent;
-      turn.number = ++number;
-      if (number > limits_.max_turns_per_session)
-        return Failure{Code::kTooLarge, "this session has too many turns; fork or start another"};
-      turn.created_at_ms = now_ms();
-      const std::string raw = turn_hash(salt, parent_hash, turn);
-      turn.node = KVASIR_TRY(insert_node(*db_, a.principal, turn, raw, limits_.max_turn_bytes));
-      turn.hash = to_hex(raw);
-      parent_hash = raw;
-      parent = turn.node;
-      reach("append.node");
-    }
+    KVASIR_TRY(store_rows::drop_partial(*db_, session.id));  // the answer is done
+    reach("append.dropped");
+    auto stored = KVASIR_TRY(append_nodes(*db_, a.principal, session.head, a.turns, options_, "append.node"));
     reach("append.nodes");
-    auto update = KVASIR_TRY(
-        db_->prepare("UPDATE sessions SET head = ?, updated_at_ms = ?, sequence = (SELECT COALESCE(MAX(sequence),0)+1 "
-                     "FROM sessions), model = ?, fingerprint = ? WHERE id = ?"));
-    update.bind(parent).bind(now_ms()).bind(a.model).bind(a.fingerprint).bind(a.session_id);
-    KVASIR_TRY(update.run());
+    KVASIR_TRY(move_head(*db_, a.session_id, stored.back().node, a.model, a.fingerprint));
     reach("append.head");
     if (!a.idempotency_key.empty()) {
       auto reply =
           KVASIR_TRY(db_->prepare("INSERT INTO replies (session_id, key, reply_json, hash) VALUES (?, ?, ?, ?)"));
-      reply.bind(a.session_id).bind(a.idempotency_key).bind(a.reply_json).bind_blob(parent_hash);
+      reply.bind(a.session_id).bind(a.idempotency_key).bind(a.reply_json);
+      reply.bind_blob(from_hex(stored.back().hash));
       KVASIR_TRY(reply.run());
       reach("append.reply");
     }
     KVASIR_TRY(commit(tx));
     reach("append.committed");
     return stored;
+  }
+
+  Result<void> save_partial(const AppendTurns& a) override {
+    KVASIR_TRY(ensure_usable());
+    reach("partial.begin");
+    auto tx = KVASIR_TRY(begin());
+    const auto session = KVASIR_TRY(get(a.principal, a.session_id));
+    if (a.parent != session.head || a.turns.empty()) return moved_on();
+    KVASIR_TRY(keep_partial(*db_, session, a, options_));
+    reach("partial.kept");
+    KVASIR_TRY(commit(tx));
+    reach("partial.committed");
+    return {};
+  }
+
+  Result<std::optional<PartialTurns>> partial(std::string_view principal, std::string_view id) override {
+    const auto session = KVASIR_TRY(get(principal, id));
+    const auto kept = KVASIR_TRY(partial_row(*db_, id));
+    if (!kept || kept->parent != session.head) return std::optional<PartialTurns>();
+    PartialTurns out{{}, kept->saved_at_ms};
+    for (auto& turn : KVASIR_TRY(path(principal, kept->node))) {
+      if (turn.parent == kept->parent || !out.turns.empty()) out.turns.push_back(std::move(turn));
+    }
+    if (out.turns.empty()) return Failure{Code::kCorrupt, "an answer that was not finished does not follow its session"};
+    return std::optional(std::move(out));
+  }
+
+  Result<void> adopt_partial(std::string_view principal, std::string_view id) override {
+    KVASIR_TRY(ensure_usable());
+    reach("adopt.begin");
+    auto tx = KVASIR_TRY(begin());
+    if (!KVASIR_TRY(partial(principal, id))) return Failure{Code::kNotFound, "there is no unfinished answer"};
+    const auto kept = KVASIR_TRY(partial_row(*db_, id));
+    KVASIR_TRY(delete_where("DELETE FROM partials WHERE session_id = ?", id));
+    KVASIR_TRY(move_head(*db_, id, kept->node, kept->model, kept->fingerprint));
+    reach("adopt.head");
+    KVASIR_TRY(commit(tx));
+    reach("adopt.committed");
+    return {};
+  }
+
+  Result<void> drop_partial(std::string_view principal, std::string_view id) override {
+    KVASIR_TRY(ensure_usable());
+    auto tx = KVASIR_TRY(begin());
+    KVASIR_TRY(get(principal, id));
+    KVASIR_TRY(store_rows::drop_partial(*db_, id));
+    return commit(tx);
   }
 
   Result<std::optional<StoredReply>> replayed(std::string_view principal, std::string_view id,
@@ -190,6 +193,7 @@ class SqliteSessionStore final : public SessionStore {
     reach("head.begin");
     auto tx = KVASIR_TRY(begin());
     auto record = KVASIR_TRY(get(principal, id));
+    if (record.head != node) KVASIR_TRY(store_rows::drop_partial(*db_, id));  // it belongs to the present head
     auto update = KVASIR_TRY(db_->prepare("UPDATE sessions SET head = ?, updated_at_ms = ? WHERE id = ?"));
     node == 0 ? update.bind_null() : update.bind(node);
     update.bind(now_ms()).bind(id);
@@ -203,14 +207,14 @@ class SqliteSessionStore final : public SessionStore {
 
   Result<CheckpointRecord> checkpoint(std::string_view principal, std::string_view id, std::string_view name) override {
     KVASIR_TRY(ensure_usable());
-    if (name.size() > limits_.max_name_bytes) {
-      return Failure{Code::kTooLarge, "name is longer than " + std::to_string(limits_.max_name_bytes) + " bytes"};
+    if (name.size() > options_.limits.max_name_bytes) {
+      return Failure{Code::kTooLarge, "name is longer than " + std::to_string(options_.limits.max_name_bytes) + " bytes"};
     }
     reach("checkpoint.begin");
     auto tx = KVASIR_TRY(begin());
     const auto session = KVASIR_TRY(get(principal, id));
     const int64_t count = KVASIR_TRY(count_where("SELECT COUNT(*) FROM checkpoints WHERE session_id = ?", id));
-    if (count >= limits_.max_checkpoints_per_session)
+    if (count >= options_.limits.max_checkpoints_per_session)
       return Failure{Code::kTooLarge, "this session has too many checkpoints"};
     CheckpointRecord c{random_handle("c_"),
                        session.id,
@@ -299,21 +303,7 @@ class SqliteSessionStore final : public SessionStore {
 
   std::optional<std::string> lost() const override { return db_->lost(); }
 
-  Result<std::vector<std::string>> verify() override {
-    std::vector<std::string> findings;
-    auto check = KVASIR_TRY(db_->prepare("PRAGMA quick_check"));
-    while (KVASIR_TRY(check.step())) {
-      if (check.text(0) != "ok") findings.push_back(check.text(0));
-    }
-    std::vector<SessionRecord> all;
-    auto rows = KVASIR_TRY(
-        db_->prepare((std::string("SELECT ") + kSessionColumns + " FROM sessions ORDER BY sequence").c_str()));
-    while (KVASIR_TRY(rows.step())) all.push_back(read_session(rows));
-    for (const auto& s : all) {
-      if (auto turns = path(s.principal, s.head); !turns) findings.push_back(s.id + ": " + turns.error().message);
-    }
-    return findings;
-  }
+  Result<std::vector<std::string>> verify() override { return check_store(*db_, options_.limits); }
 
  private:
   /// Statements end with their scope: an open read would keep the WAL from being truncated.
@@ -331,7 +321,7 @@ class SqliteSessionStore final : public SessionStore {
     return statement.run();
   }
   void reach(const char* point) const {
-    if (reach_) reach_(point);
+    if (options_.reach) options_.reach(point);
   }
   Result<void> ensure_usable() const {
     if (db_->lost()) return Failure{Code::kUnavailable, "the session store failed and must be restarted: " + *db_->lost()};
@@ -349,15 +339,16 @@ class SqliteSessionStore final : public SessionStore {
       if (!matches)
         return Failure{Code::kConflict, "the session moved on: its head is " + now + ", not " + *a.expected_head};
     }
-    if (a.parent != session.head)
-      return Failure{Code::kConflict, "the session moved on while the answer was computed; nothing was stored"};
+    if (a.parent != session.head) return moved_on();
     return {};
+  }
+  static Failure moved_on() {
+    return {Code::kConflict, "the session moved on while the answer was computed; nothing was stored"};
   }
 
   std::optional<FolderLock> lock_;
   std::unique_ptr<Database> db_;
-  SessionLimits limits_;
-  std::function<void(const char*)> reach_;
+  const StoreOptions options_;
 };
 
 }  // namespace

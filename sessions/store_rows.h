@@ -32,6 +32,13 @@ CREATE TABLE replies (session_id TEXT NOT NULL REFERENCES sessions(id) ON DELETE
   reply_json TEXT NOT NULL, hash BLOB NOT NULL, PRIMARY KEY (session_id, key)) WITHOUT ROWID;
 )";
 
+/// What later builds of version 1 added. Earlier ones leave it alone: what they do, they do right without knowing it.
+inline constexpr const char* kAdditions = R"(
+CREATE TABLE IF NOT EXISTS partials (session_id TEXT PRIMARY KEY REFERENCES sessions(id) ON DELETE CASCADE,
+  node INTEGER NOT NULL REFERENCES nodes(id) ON DELETE CASCADE, parent INTEGER, model TEXT NOT NULL,
+  fingerprint TEXT NOT NULL, saved_at_ms INTEGER NOT NULL) WITHOUT ROWID;
+)";
+
 inline constexpr const char* kSessionColumns =
     "id, principal, title, COALESCE(head, 0), parent_id, parent_turn, overflow, ttl_seconds, created_at_ms, "
     "updated_at_ms, model, "

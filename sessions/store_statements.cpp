@@ -13,6 +13,7 @@ Result<void> ensure_schema(Database& db) {
     KVASIR_TRY(db.execute(kSchema));
     KVASIR_TRY(db.execute(("PRAGMA application_id=" + std::to_string(kApplicationId)).c_str()));
     KVASIR_TRY(db.execute(("PRAGMA user_version=" + std::to_string(kFormatVersion)).c_str()));
+    KVASIR_TRY(db.execute(kAdditions));
     return tx.commit();
   }
   if (application != kApplicationId)
@@ -22,7 +23,10 @@ Result<void> ensure_schema(Database& db) {
                                            std::to_string(version) + ", this build knows " +
                                            std::to_string(kFormatVersion) + "); nothing was changed"};
   }
-  return {};
+  if (KVASIR_TRY(db.scalar("SELECT COUNT(*) FROM sqlite_master WHERE name = 'partials'")) > 0) return {};
+  auto tx = KVASIR_TRY(Transaction::begin(db));
+  KVASIR_TRY(db.execute(kAdditions));
+  return tx.commit();
 }
 
 Result<void> insert_session(Database& db, const SessionRecord& r) {
@@ -61,6 +65,15 @@ Result<TurnNode> insert_node(Database& db, std::string_view principal, const Tur
   return db.last_insert_id();
 }
 
+Result<void> move_head(Database& db, std::string_view session_id, TurnNode node, std::string_view model,
+                       std::string_view fingerprint) {
+  auto row = KVASIR_TRY(
+      db.prepare("UPDATE sessions SET head = ?, updated_at_ms = ?, sequence = (SELECT COALESCE(MAX(sequence),0)+1 "
+                 "FROM sessions), model = ?, fingerprint = ? WHERE id = ?"));
+  row.bind(node).bind(now_ms()).bind(model).bind(fingerprint).bind(session_id);
+  return row.run();
+}
+
 Result<std::string> salt_of(Database& db, std::string_view principal) {
   auto row = KVASIR_TRY(db.prepare("SELECT salt FROM salts WHERE principal = ?"));
   row.bind(principal);
@@ -91,7 +104,7 @@ Result<std::string> hash_of(Database& db, TurnNode node) {
 Result<uint64_t> delete_unreachable(Database& db) {
   constexpr const char* kReachable =
       "WITH RECURSIVE reachable(id) AS (SELECT head FROM sessions WHERE head IS NOT NULL UNION SELECT node FROM "
-      "checkpoints WHERE node > 0 "
+      "checkpoints WHERE node > 0 UNION SELECT node FROM partials "
       "UNION SELECT n.parent FROM nodes n JOIN reachable r ON n.id = r.id WHERE n.parent IS NOT NULL) ";
   uint64_t bytes = 0;
   {

@@ -17,6 +17,9 @@ Result<void> insert_session(Database& db, const SessionRecord& r);
 /// Errors: kTooLarge above `max_bytes` of text and tokens.
 Result<TurnNode> insert_node(Database& db, std::string_view principal, const Turn& t, const std::string& hash,
                              uint64_t max_bytes);
+/// The session goes on from `node`, as the last one used.
+Result<void> move_head(Database& db, std::string_view session_id, TurnNode node, std::string_view model,
+                       std::string_view fingerprint);
 /// 32 bytes; zeros for a principal that stored nothing yet.
 Result<std::string> salt_of(Database& db, std::string_view principal);
 Result<std::string> ensure_salt(Database& db, std::string_view principal);

@@ -225,7 +225,7 @@ void EngineInstance::finish(Requests::iterator request, FinishReason reason) {
     result.timings.parked = r.parked;
     result.timings.guessed_tokens = r.guessed_tokens;
     result.timings.accepted_tokens = r.accepted_tokens;
-    save_pages(request->first, r);  // before the answer: whoever deletes the session then deletes these too
+    save_pages(request->first, r, Pages::kAll);  // before the answer: whoever deletes the session then deletes these too
   } else {
     result.id = r.id;
     result.finish_reason = reason;

@@ -136,6 +136,7 @@ class EngineInstance {
   void deliver(const StepPlan& plan);
   void deliver_tokens(Requests::iterator request, const PlannedRows& part, uint32_t first_row, TimePoint now);
   bool deliver_token(Requests::iterator request, uint32_t row, TimePoint now);
+  void report_partial(SeqId serial, Request& request, TimePoint now);
   uint32_t candidates_wanted(const StepPlan& plan) const;
   void guess(uint64_t serial, Request& request);
   void complete(Requests::iterator request);
@@ -166,7 +167,8 @@ class EngineInstance {
   void park_pages(SeqId serial);
   void unpark_pages(SeqId serial);
   void load_pages(SeqId serial);
-  void save_pages(SeqId serial, const Request& request);
+  enum class Pages : uint8_t { kAll, kWhole };  ///< kAll: also one that has only begun
+  void save_pages(SeqId serial, const Request& request, Pages which);
 
   // engine_instance_side.cpp: what the side worker does
   void prepare(uint64_t serial, const Request& request);

@@ -52,7 +52,7 @@ void EngineInstance::park_pages(SeqId serial) {
   // KV that depends on its path, and contexts on the way to a compressed one, are computed again.
   if (!scheduler_->kv().config().prefix_reuse || !scheduler_->in_last_stage(serial)) return;
   if (environment_.kv_blocks() != nullptr && session_of(request->second.work) != nullptr) {
-    return save_pages(serial, request->second);
+    return save_pages(serial, request->second, Pages::kAll);
   }
   const PageTable& table = scheduler_->pages(serial);
   for (size_t page = table.base_tokens / kPageTokens;
@@ -161,7 +161,7 @@ void EngineInstance::save_base(const std::string& owner, const std::string& salt
   }
 }
 
-void EngineInstance::save_pages(SeqId serial, const Request& request) {
+void EngineInstance::save_pages(SeqId serial, const Request& request, Pages which) {
   KvBlockStore* blocks = environment_.kv_blocks();
   const Generate* generate = session_of(request.work);
   if (blocks == nullptr || generate == nullptr || !scheduler_ || !scheduler_->contains(serial)) return;
@@ -176,6 +176,7 @@ void EngineInstance::save_pages(SeqId serial, const Request& request) {
   }
   for (size_t at = table.base_tokens; table.open && at < table.length; at += kPageTokens) {
     const auto rows = std::min<size_t>(kPageTokens, table.length - at);
+    if (rows < kPageTokens && which == Pages::kWhole) return;
     key = blocks->next(key, tokens.subspan(at, rows));
     std::vector<std::byte> bytes;
     if (!blocks->contains(key)) {

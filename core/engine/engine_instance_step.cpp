@@ -182,7 +182,18 @@ void EngineInstance::deliver_tokens(Requests::iterator request, const PlannedRow
     ++r.accepted_tokens;
     counters_.accepted_tokens.fetch_add(1, std::memory_order_relaxed);
   }
+  report_partial(serial, r, now);
   guess(serial, r);
+}
+
+/// Every so many tokens of a session's answer: what a crash would leave of it, and its pages.
+void EngineInstance::report_partial(SeqId serial, Request& request, TimePoint now) {
+  auto so_far = request.generation->partial(request.cached_tokens, request.times, now);
+  if (!so_far) return;
+  so_far->model = model_->model->description().name;
+  so_far->fingerprint = model_->model->description().fingerprint;
+  save_pages(serial, request, Pages::kWhole);
+  host_.post(PartialResult{.id = request.id, .so_far = std::move(*so_far)});
 }
 
 /// Guesses pay where memory is waited for: one sequence alone. The rows of others would be delayed by them.

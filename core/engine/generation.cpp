@@ -83,6 +83,8 @@ Generation::Generation(const Generate& request, const PreparedPrompt& prompt, Sa
       text_(tokenizer, text_options(request, prompt)),
       prompt_(prompt),
       in_session_(request.prompt.in_session),
+      partial_every_(request.prompt.in_session ? request.partial_every : 0),
+      next_partial_(partial_every_),
       text_options_(text_options(request, prompt)) {
   if (!in_session_) {
     prompt_.tokens = {};
@@ -154,9 +156,24 @@ Generation::End Generation::finish(FinishReason reason, uint64_t cached_tokens, 
   End end;
   end.tail = text_.finish();
   answer_ += end.tail;
-  GenerateResult& result = end.result;
+  end.result = describe(reason, cached_tokens, times, now);
+  if (return_tokens_) end.result.tokens = tokens_;
+  end.result.logprobs = std::move(logprobs_);
+  end.result.logit_digests = std::move(digests_);
+  return end;
+}
+
+std::optional<GenerateResult> Generation::partial(uint64_t cached_tokens, const RequestTimes& times, TimePoint now) {
+  if (partial_every_ == 0 || tokens_.size() < next_partial_ || text_.holds_back()) return std::nullopt;
+  next_partial_ = tokens_.size() + partial_every_;
+  return describe(FinishReason::kCancelled, cached_tokens, times, now);
+}
+
+GenerateResult Generation::describe(FinishReason reason, uint64_t cached_tokens, const RequestTimes& times,
+                                    TimePoint now) const {
+  GenerateResult result;
   result.id = id_;
-  result.text = std::move(answer_);
+  result.text = answer_;
   result.finish_reason = reason;
   result.stop_sequence = reason == FinishReason::kStop ? text_.stop_sequence() : std::nullopt;
   result.reasoning = text_.reasoning();
@@ -166,15 +183,12 @@ Generation::End Generation::finish(FinishReason reason, uint64_t cached_tokens, 
   result.timings = timings_of(times, now, prompt_tokens_ - std::min(prompt_tokens_, cached_tokens), tokens_.size());
   result.sampling = sampler_.params();
   result.seed = result.sampling.seed;
-  if (return_tokens_) result.tokens = tokens_;
-  result.logprobs = std::move(logprobs_);
-  result.logit_digests = std::move(digests_);
   result.dropped_bytes = dropped_bytes_;
   result.truncated = prompt_.truncated;
   result.ignored = prompt_.ignored;
   result.history_note = prompt_.history_note;
   if (in_session_) describe_context(result);
-  return end;
+  return result;
 }
 
 void Generation::describe_context(GenerateResult& result) const {

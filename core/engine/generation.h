@@ -54,8 +54,12 @@ class Generation {
     GenerateResult result;
   };
   End finish(FinishReason reason, uint64_t cached_tokens, const RequestTimes& times, TimePoint now);
+  /// What there is after every Generate::partial_every tokens, or as soon behind them as no token stands for text that
+  /// is not certain yet; else nothing.
+  std::optional<GenerateResult> partial(uint64_t cached_tokens, const RequestTimes& times, TimePoint now);
 
  private:
+  GenerateResult describe(FinishReason reason, uint64_t cached_tokens, const RequestTimes& times, TimePoint now) const;
   Step take(TokenId token, bool thinks);
   void record(std::span<const float> logits, TokenId token);
   void describe_context(GenerateResult& result) const;
@@ -79,6 +83,8 @@ class Generation {
   TextAssembler text_;
   PreparedPrompt prompt_;  // its ids only for a session, which stores them
   bool in_session_;
+  uint32_t partial_every_;
+  uint64_t next_partial_;
   TextAssemblerOptions text_options_;
   std::string answer_;
   std::vector<TokenId> tokens_;

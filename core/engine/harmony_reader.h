@@ -15,6 +15,9 @@ class HarmonyReader final : public ReasoningReader {
   bool in_thought() const noexcept override;
   void push(TokenId token, std::vector<Said>& out) override;
   void finish(std::vector<Said>& out) override;
+  bool holds_back() const noexcept override {
+    return scanner_.holds_back() || (state_ == State::kHeader && (role_follows_ || header_.size() > given_));
+  }
   bool left_out_markers() const noexcept override { return left_out_; }
 
  private:

@@ -34,6 +34,7 @@ class MarkerScanner {
   /// Text whose markers count in any case: what a prompt has said already.
   void push_text(std::string_view text, std::vector<Item>& out);
   /// What was held back as the possible beginning of a marker.
+  bool holds_back() const noexcept { return !held_.empty(); }
   std::string take_held() { return std::exchange(held_, {}); }
 
  private:

@@ -24,7 +24,7 @@ template <class A> void fields(A& a, SamplingRequest& m) {
 }
 template <class A> void fields(A& a, Generate& m) {
   a(m.id, m.prompt, m.sampling, m.max_tokens, m.max_time_ms, m.stop, m.overflow, m.logprobs, m.want_logprobs,
-    m.return_tokens, m.ignore_eos, m.digest_logits, m.reasoning_budget, m.cache_salt, m.cache_owner, m.priority);
+    m.return_tokens, m.ignore_eos, m.digest_logits, m.reasoning_budget, m.cache_salt, m.cache_owner, m.priority, m.partial_every);
 }
 template <class A> void fields(A& a, CountTokens& m) { a(m.id, m.prompt); }
 template <class A> void fields(A& a, ScoreText& m) { a(m.id, m.prompt, m.text, m.tokens, m.has_tokens, m.top, m.score_from, m.cache_salt); }
@@ -59,6 +59,7 @@ template <class A> void fields(A& a, GenerateResult& m) {
     m.context_text, m.answer_text, m.history_rewritten, m.history_note, m.truncated, m.fingerprint,
     m.loaded_tokens, m.cache_note, m.ignored);
 }
+template <class A> void fields(A& a, PartialResult& m) { a(m.id, m.so_far); }
 template <class A> void fields(A& a, CountResult& m) { a(m.id, m.tokens, m.per_message, m.template_overhead, m.dropped_bytes, m.ignored); }
 template <class A> void fields(A& a, ScoreResult& m) { a(m.id, m.tokens, m.logprobs, m.nll, m.top, m.top_last); }
 template <class A> void fields(A& a, TokenizeResult& m) { a(m.id, m.tokens, m.pieces, m.dropped_bytes); }

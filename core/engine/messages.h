@@ -90,6 +90,7 @@ struct Generate {
   bool digest_logits = false;      ///< per-step XXH3 of the logits, for tests of batch invariance
   std::string cache_salt;          ///< whose cached pages may be shared: other salts see and time none of them
   std::string cache_owner;         ///< a session: its pages may be kept on disk under this name; empty: never
+  uint32_t partial_every = 0;      ///< in a session: a PartialResult after so many tokens of the answer; 0: none
 };
 struct CountTokens {
   GenerationId id = 0;
@@ -221,6 +222,11 @@ struct GenerateResult {
   uint64_t loaded_tokens = 0;           ///< of usage.cached_tokens: read from disk
   std::string cache_note;               ///< why stored pages could not be used, if they could not
 };
+/// An answer of a session that goes on: what is stored of it in case that its end never comes.
+struct PartialResult {
+  GenerationId id = 0;
+  GenerateResult so_far;                ///< every token of it stands for text that is in it
+};
 struct CountResult {
   GenerationId id = 0;
   uint64_t tokens = 0;
@@ -291,6 +297,6 @@ struct Failed {
 
 /// Every command but Cancel/Pause/Resume gets exactly one final event: its result or Failed.
 using Event = std::variant<Progress, TextDelta, GenerateResult, CountResult, ScoreResult, TokenizeResult, DetokenizeResult,
-                           ModelInfoResult, Ready, Failed, CacheResult, CompressResult, CompareResult>;
+                           ModelInfoResult, Ready, Failed, CacheResult, CompressResult, CompareResult, PartialResult>;
 
 }  // namespace kvasir

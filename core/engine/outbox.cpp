@@ -5,11 +5,18 @@
 namespace kvasir {
 
 bool is_final(const Event& event) noexcept {
-  return !std::holds_alternative<Progress>(event) && !std::holds_alternative<TextDelta>(event);
+  return !std::holds_alternative<Progress>(event) && !std::holds_alternative<TextDelta>(event) &&
+         !std::holds_alternative<PartialResult>(event);
 }
 
 GenerationId event_id(const Event& event) noexcept {
   return std::visit([](const auto& body) { return body.id; }, event);
+}
+
+/// Of an event that is not final.
+std::optional<Outbox::Queue::iterator>& Outbox::Pending::slot(const Event& event) {
+  if (std::holds_alternative<TextDelta>(event)) return delta;
+  return std::holds_alternative<Progress>(event) ? progress : partial;
 }
 
 void Outbox::set_wake(std::function<void()> wake) {
@@ -32,13 +39,13 @@ void Outbox::enqueue(Event event) {
     waiting.tokens_so_far = delta->tokens_so_far;
     return;
   }
-  if (std::holds_alternative<Progress>(event) && pending.progress) {
-    **pending.progress = std::move(event);
+  auto& newest = pending.slot(event);
+  if (newest) {
+    **newest = std::move(event);
     return;
   }
-  const bool is_delta = std::holds_alternative<TextDelta>(event);
   queue_.push_back(std::move(event));
-  (is_delta ? pending.delta : pending.progress) = std::prev(queue_.end());
+  newest = std::prev(queue_.end());
 }
 
 void Outbox::post(Event event) {
@@ -62,9 +69,9 @@ std::optional<Event> Outbox::poll() {
   if (is_final(event)) {
     --finals_;
   } else if (const auto found = pending_.find(event_id(event)); found != pending_.end()) {
-    auto& slot = std::holds_alternative<TextDelta>(event) ? found->second.delta : found->second.progress;
+    auto& slot = found->second.slot(event);
     if (slot && *slot == queue_.begin()) slot.reset();
-    if (!found->second.delta && !found->second.progress) pending_.erase(found);
+    if (!found->second.delta && !found->second.progress && !found->second.partial) pending_.erase(found);
   }
   queue_.pop_front();
   return event;

@@ -1,5 +1,5 @@
 // Events on their way to the front. Bounded by design: the text deltas of one generation join into one event until they
-// are polled, of its Progress only the newest stays, and final events are as many as there were commands. Thread-safe;
+// are polled, of its Progress and PartialResult only the newest stay, and final events are as many as there were commands. Thread-safe;
 // poll() from one thread.
 #pragma once
 
@@ -31,7 +31,8 @@ class Outbox {
  private:
   using Queue = std::list<Event>;
   struct Pending {
-    std::optional<Queue::iterator> delta, progress;
+    std::optional<Queue::iterator> delta, progress, partial;
+    std::optional<Queue::iterator>& slot(const Event& event);
   };
 
   void enqueue(Event event);

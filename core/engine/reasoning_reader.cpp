@@ -44,6 +44,7 @@ class TagsReader final : public ReasoningReader {
     }
   }
 
+  bool holds_back() const noexcept override { return scanner_.holds_back() || !pending_.empty(); }
   bool left_out_markers() const noexcept override { return false; }
 
  private:

@@ -30,6 +30,8 @@ class ReasoningReader {
   virtual void push(TokenId token, std::vector<Said>& out) = 0;
   /// The end of the generation: what was held back.
   virtual void finish(std::vector<Said>& out) = 0;
+  /// Whether what was pushed stands for more than what was handed out yet.
+  virtual bool holds_back() const noexcept = 0;
   /// Whether the model said more than what was handed out: then the text is not what its tokens stand for.
   virtual bool left_out_markers() const noexcept = 0;
 };

@@ -20,6 +20,7 @@ class StopMatcher {
   std::string push(std::string_view text);
   /// The end: what was held back turned out to be plain text.
   std::string flush();
+  bool holds_back() const noexcept { return !held_.empty(); }
   /// The stop string that ended the text.
   const std::optional<std::string>& matched() const noexcept { return matched_; }
 

@@ -35,6 +35,10 @@ class TextAssembler {
   /// What was thought so far; absent if the model did not think.
   const std::optional<std::string>& reasoning() const noexcept { return reasoning_; }
   bool in_reasoning() const noexcept { return thinks_; }
+  /// Whether the tokens so far stand for text that is not certain yet.
+  bool holds_back() const noexcept {
+    return !utf8_.empty() || stops_.holds_back() || (reader_ && reader_->holds_back());
+  }
   /// Whether the tokens stand for more than reasoning and answer.
   bool left_out_markers() const noexcept { return reader_ && reader_->left_out_markers(); }
 

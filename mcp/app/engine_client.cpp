@@ -5,18 +5,10 @@
 
 #include "backends/registry.h"
 #include "core/engine/engine_pool.h"
+#include "core/engine/outbox.h"
 
 namespace kvasir::app {
 namespace {
-
-/// An answer to nothing that was asked cannot come: ids are unique. This only tells final events from the others.
-bool is_final(const Event& event) {
-  return !std::holds_alternative<Progress>(event) && !std::holds_alternative<TextDelta>(event);
-}
-
-GenerationId id_of(const Event& event) {
-  return std::visit([](const auto& e) { return e.id; }, event);
-}
 
 void set_id(CommandBody& body, GenerationId id) {
   std::visit([id](auto& command) { command.id = id; }, body);
@@ -50,7 +42,7 @@ Result<Event> EngineClient::ask(const EngineKey& engine, CommandBody body,
   bool cancelled = false;
   while (true) {
     while (auto event = engine_->poll()) {
-      if (id_of(*event) != id) continue;
+      if (event_id(*event) != id) continue;
       if (auto* failed = std::get_if<Failed>(&*event)) return Failure{failed->code, std::move(failed->message)};
       if (is_final(*event)) return std::move(*event);
       on_event(*event);

@@ -13,6 +13,7 @@
 #include "mcp/app/exit_codes.h"
 #include "mcp/app/log_options.h"
 #include "mcp/app/model_choice.h"
+#include "mcp/app/store_options.h"
 #include "sessions/failpoints.h"
 
 namespace kvasir::app {
@@ -47,6 +48,8 @@ Result<std::unique_ptr<Serving>> Serving::create(Context& context) {
   mcp::HostOptions options;
   options.default_engine = KVASIR_TRY(engine_key(context.options));
   options.version = product_version();
+  const StoreSettings settings = KVASIR_TRY(store_settings(context.options));
+  options.autosave_tokens = settings.autosave_tokens;
   const std::string models_dir = context.paths.models_dir;
   options.resolve_model = [models_dir](const std::string& name) { return resolve_model(name, models_dir); };
   if (!context.options.enabled("no-store")) {

@@ -11,6 +11,7 @@
 #include "mcp/app/front/front_end.h"
 #include "mcp/app/model_choice.h"
 #include "mcp/app/serving.h"
+#include "mcp/app/store_options.h"
 
 namespace kvasir::app {
 namespace {
@@ -39,6 +40,7 @@ std::vector<std::string> host_command(const Context& context) {
   std::vector<std::string> command{"kvasir", "host", "--data-dir", context.paths.data_dir};
   if (const std::string packed = context.options.text("packed-weights"); packed != "auto")
     command.insert(command.end(), {"--packed-weights", packed});
+  append_store_flags(context.options, command);
   if (const std::string config = context.options.text("config"); !config.empty())
     command.insert(command.end(), {"--config", config});
   return command;

@@ -32,10 +32,34 @@ Json session_json(const SessionRecord& s) {
   return out;
 }
 
+namespace {
+
+bool was_interrupted(const Turn& turn) {
+  const Json parameters = Json::parse(turn.parameters_json, nullptr, false);
+  return parameters.is_object() && parameters.value("finish_reason", Json()) == kInterrupted;
+}
+
+}  // namespace
+
 Json transcript_json(const std::vector<Turn>& turns) {
   Json list = Json::array();
-  for (const auto& t : turns) list.push_back(Json{{"turn", t.number}, {"role", t.role}, {"content", t.content}});
+  for (const auto& t : turns) {
+    Json entry{{"turn", t.number}, {"role", t.role}, {"content", t.content}};
+    if (was_interrupted(t)) entry[kInterrupted] = true;
+    list.push_back(std::move(entry));
+  }
   return list;
+}
+
+Json partial_json(const PartialTurns& partial, bool writing) {
+  const Turn& answer = partial.turns.back();
+  Json out{{"state", writing ? "running" : kInterrupted},
+           {"turn", answer.number},
+           {"content", answer.content},
+           {"tokens", answer.tokens.size()},
+           {"saved_at", rfc3339(partial.saved_at_ms)}};
+  if (partial.turns.size() > 1) out["prompt"] = partial.turns[partial.turns.size() - 2].content;
+  return out;
 }
 
 Json checkpoints_json(const std::vector<CheckpointRecord>& checkpoints) {

@@ -10,7 +10,11 @@ namespace kvasir::mcp {
 /// 2026-11-21T17:35:00.123Z
 std::string rfc3339(int64_t unix_ms);
 Json session_json(const SessionRecord& session);
+/// The finish_reason of a turn that a crash, a shutdown or a lost connection ended.
+inline constexpr const char* kInterrupted = "interrupted";
 Json transcript_json(const std::vector<Turn>& turns);
+/// An answer that is being written, or was when its process or connection ended.
+Json partial_json(const PartialTurns& partial, bool writing);
 Json checkpoints_json(const std::vector<CheckpointRecord>& checkpoints);
 /// Turns that contain all of the words, newest first.
 Json found_json(const std::vector<Turn>& turns, const std::string& words);

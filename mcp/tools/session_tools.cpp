@@ -117,6 +117,7 @@ SessionStep details_step(const GetArgs& args, SessionDetails details) {
   step.result["head"] = details.head;
   step.result["turns"] = details.turns.size();
   step.result["tokens"] = context.tokens.size();
+  if (details.partial) step.result["partial"] = partial_json(*details.partial, details.writing);
   if (args.transcript) step.result["transcript"] = transcript_json(details.turns);
   if (args.search) step.result["found"] = found_json(details.turns, *args.search);
   if (args.checkpoints) step.result["checkpoints"] = checkpoints_json(details.checkpoints);
@@ -170,7 +171,8 @@ Tool get_session_tool() {
       {"model", "string", "The model that answered last", false},
       {"parent", "object", "Where it was forked: session_id, turn", false},
       {"forks", "[object]", "Sessions forked from it", false},
-      {"transcript", "[object]", "turn, role, content", false},
+      {"transcript", "[object]", "turn, role, content, interrupted", false},
+      {"partial", "object", "An answer that is no turn (yet): state, prompt, content, tokens, saved_at", false},
       {"context_map", "object", "messages [turn, role, tokens, cached_tokens], cached_tokens, first_miss", false},
       {"checkpoints", "[object]", "checkpoint_id, name, turn, created_at", false},
       {"found", "[object]", "turn, role, excerpt", false},
@@ -390,6 +392,7 @@ void add_session_facts(Json& result, const TurnTicket& ticket, bool durable) {
   result["session_id"] = ticket.session.id;
   result["head"] = ticket.turns.empty() ? std::string() : ticket.turns.back().hash;
   result["durable"] = durable;
+  if (ticket.continued_tokens > 0) result["continued_tokens"] = ticket.continued_tokens;
 }
 
 }  // namespace kvasir::mcp

@@ -31,10 +31,20 @@ class MapBlocks final : public KvBlockStore {
     ++loads;
     return {};
   }
-  void save(const std::string& owner, const std::string& key, std::vector<std::byte> bytes, KvBlockKind) override {
+  void save(const std::string& owner, const std::string& key, std::vector<std::byte> bytes, KvBlockKind kind) override {
     const std::lock_guard lock(mutex_);
+    if (kind == KvBlockKind::kTail) ++tails_;
     owners[key] = owner;
     if (!bytes.empty()) pages[key] = std::move(bytes);
+  }
+
+  size_t size() {
+    const std::lock_guard lock(mutex_);
+    return pages.size();
+  }
+  int tails() {
+    const std::lock_guard lock(mutex_);
+    return tails_;
   }
 
   std::map<std::string, std::vector<std::byte>> pages;
@@ -42,6 +52,7 @@ class MapBlocks final : public KvBlockStore {
   int loads = 0;
 
  private:
+  int tails_ = 0;
   std::mutex mutex_;
 };
 

@@ -61,3 +61,19 @@ TEST_CASE("the front is woken once until it has seen the box empty") {
   CHECK(event_id(*outbox.poll()) == 4);
   CHECK_FALSE(outbox.poll());
 }
+
+TEST_CASE("only the newest report of an answer stays, and comes before its end") {
+  Outbox outbox;
+  for (uint64_t i = 1; i <= 5; ++i) {
+    PartialResult partial{.id = 1, .so_far = {}};
+    partial.so_far.tokens_in_context = i;
+    outbox.post(partial);
+    outbox.post(PartialResult{.id = 2, .so_far = {}});
+  }
+  outbox.post(Ready{.id = 1});
+  CHECK(outbox.unpolled_finals() == 1);
+  CHECK(std::get<PartialResult>(*outbox.poll()).so_far.tokens_in_context == 5);
+  CHECK(std::get<PartialResult>(*outbox.poll()).id == 2);
+  CHECK(std::holds_alternative<Ready>(*outbox.poll()));
+  CHECK_FALSE(outbox.poll());
+}

@@ -1,7 +1,7 @@
 // The program that crash tests kill: a session service on a folder, told what to do line by line on stdin, saying
 // `ok ...` on stdout only for what was acknowledged. KVASIR_FAILPOINT ends it at a named point.
 //
-//   create NAME · turn SESSION KEY TEXT · fork SESSION TURN · rewind SESSION TURN · mark SESSION NAME · remove SESSION
+//   create NAME · turn SESSION KEY TEXT · part SESSION KEY TEXT (its answer is only begun) · goon SESSION · fork SESSION TURN · rewind SESSION TURN · mark SESSION NAME · remove SESSION
 //   collect · dump (every session: id, turns as role:content:tokens) · verify · points (names of all failpoints)
 #include <unistd.h>
 
@@ -68,6 +68,10 @@ class Worker {
              [](const auto& made) { return made.session.id; });
     } else if (verb == "turn") {
       turn(id, key, text);
+    } else if (verb == "part") {
+      part(id, text);
+    } else if (verb == "goon") {
+      go_on(id);
     } else if (verb == "fork") {
       report(wait<ForkedSession>([&](auto then) { service_.fork("local", id, key, "", std::move(then)); }),
              [](const auto& made) { return made.session.id; });
@@ -107,22 +111,53 @@ class Worker {
   void turn(const std::string& id, const std::string& key, const std::string& text) {
     TurnRequest request{"local", id, {{"user", text, ""}}, std::nullopt, key};
     auto ticket = wait<TurnTicket>([&](auto then) { service_.begin_turn(request, std::move(then)); });
-    if (!ticket) return say(std::string("error ") + code_name(ticket.error().code) + " " + ticket.error().message);
+    if (!ticket) return refuse(ticket.error());
     if (ticket->replayed) {
       service_.abandon_turn(*ticket);
       return say("ok " + ticket->replayed->head);
     }
-    TurnOutcome out;
-    out.fingerprint = "worker";
-    out.reply_json = "{}";
-    out.result.text = out.result.answer_text = "re: " + text;
-    out.result.context_tokens = ticket->prompt.history_tokens;
-    out.result.context_text = ticket->prompt.history_text + text;
-    for (const char c : text + out.result.text) out.result.context_tokens.push_back(static_cast<unsigned char>(c));
-    out.result.tokens_in_context = out.result.text.size();
+    TurnOutcome out = answered(*ticket, text, "re: " + text);
     report(wait<CommittedTurn>(
                [&](auto then) { service_.commit_turn(std::move(*ticket), std::move(out), std::move(then)); }),
            [](const auto& done) { return done.head; });
+  }
+
+  /// A question whose answer grows by a word each time it is saved, and never ends.
+  void part(const std::string& id, const std::string& text) {
+    TurnRequest request{"local", id, {{"user", text, ""}}, std::nullopt, ""};
+    auto ticket = wait<TurnTicket>([&](auto then) { service_.begin_turn(request, std::move(then)); });
+    if (!ticket) return refuse(ticket.error());
+    Result<void> saved;
+    for (const char* said : {"be", "begun", "begun, no more"}) {
+      saved = wait<void>([&](auto then) { service_.save_partial(*ticket, answered(*ticket, text, said), std::move(then)); });
+    }
+    service_.abandon_turn(*ticket, Leftover::kKeep);
+    saved ? say("ok") : refuse(saved.error());
+  }
+
+  /// Nothing else is asked: what was begun becomes a turn.
+  void go_on(const std::string& id) {
+    TurnRequest request{"local", id, {}, std::nullopt, ""};
+    auto ticket = wait<TurnTicket>([&](auto then) { service_.begin_turn(request, std::move(then)); });
+    if (!ticket) return refuse(ticket.error());
+    const bool continued = ticket->continued_tokens > 0;
+    service_.abandon_turn(*ticket);
+    say(continued ? "ok" : "error nothing was begun");
+  }
+
+  static TurnOutcome answered(const TurnTicket& ticket, const std::string& text, const std::string& answer) {
+    TurnOutcome out;
+    out.fingerprint = "worker";
+    out.reply_json = "{}";
+    out.result.text = out.result.answer_text = answer;
+    out.result.context_tokens = ticket.prompt.history_tokens;
+    out.result.context_text = ticket.prompt.history_text + text;
+    for (const char c : text + answer) out.result.context_tokens.push_back(static_cast<unsigned char>(c));
+    out.result.tokens_in_context = answer.size();
+    return out;
+  }
+  static void refuse(const Error& error) {
+    say(std::string("error ") + code_name(error.code) + " " + error.message);
   }
 
   void dump() {
@@ -133,16 +168,21 @@ class Worker {
       for (const auto& session : page->sessions) {
         const auto all = wait<SessionDetails>([&](auto then) { service_.get("local", session.id, std::move(then)); });
         if (!all) return say("error " + all.error().message);
-        std::string line = "session " + session.id + " " + std::to_string(all->checkpoints.size());
-        for (const auto& t : all->turns) {
-          line += "|" + t.role + ":" + t.content + ":";
-          for (const TokenId id : t.tokens) line += static_cast<char>(id);
-        }
-        say(line);
+        say("session " + session.id + shown(all->turns));
+        if (all->partial) say("partial " + session.id + shown(all->partial->turns));
       }
       cursor = page->next_cursor.value_or("");
     } while (!cursor.empty());
     say("ok");
+  }
+
+  static std::string shown(const std::vector<Turn>& turns) {
+    std::string line;
+    for (const auto& t : turns) {
+      line += "|" + t.role + ":" + t.content + ":";
+      for (const TokenId id : t.tokens) line += static_cast<char>(id);
+    }
+    return line;
   }
 
   Loop loop_;

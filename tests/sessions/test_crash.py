@@ -16,19 +16,26 @@ SOAK = bool(os.environ.get("KVASIR_TEST_SOAK"))
 RANDOM_CYCLES = 1000 if SOAK else 30
 
 
+def begun(text, said):
+    """The turns that an answer of which so much was said would be."""
+    return [("user", text), ("assistant", said)]
+
+
 class Oracle:
     """What must be there: acknowledged operations; and what may be there: the one that was under way at the end."""
 
     def __init__(self, folder, seed):
         self.folder, self.random, self.number = folder, random.Random(seed), 0
         self.sessions = {}      # id -> list of turns (role, content)
+        self.partials = {}      # id -> the turns of an answer that was begun
         self.uncertain = None   # (kind, id, turns after it) of the operation that was not acknowledged
 
     def choose(self):
         """The next operation as (line, kind, session)."""
         self.number += 1
         ids = sorted(self.sessions)
-        kind = self.random.choices(["create", "turn", "fork", "rewind", "mark", "remove", "collect"], [1, 12, 1, 1, 1, 0.5, 0.5])[0]
+        kind = self.random.choices(["create", "turn", "part", "goon", "fork", "rewind", "mark", "remove", "collect"],
+                                   [1, 12, 3, 1.5, 1, 1, 1, 0.5, 0.5])[0]
         if not ids or (kind == "create" and len(ids) < 6):
             return f"create n{self.number}", "create", None
         session = self.random.choice(ids)
@@ -42,6 +49,11 @@ class Oracle:
         if kind == "collect":
             return "collect", kind, None
         text = f"text{self.number}" + "x" * self.random.choice([0, 10, 3000])
+        if kind == "part":
+            return f"part {session} - {text}", kind, (session, text)
+        if kind == "goon" and self.partials:
+            session = self.random.choice(sorted(self.partials))
+            return f"goon {session}", kind, session
         return f"turn {session} k{self.number} {text}", "turn", (session, text)
 
     def after(self, kind, what):
@@ -49,6 +61,8 @@ class Oracle:
         if kind == "turn":
             session, text = what
             return session, self.sessions[session] + [("user", text), ("assistant", "re: " + text)]
+        if kind == "goon":
+            return what, self.sessions[what] + self.partials[what]
         if kind == "rewind":
             return what[0], self.sessions[what[0]][:what[1]]
         if kind == "fork":
@@ -57,14 +71,32 @@ class Oracle:
 
     def acknowledged(self, kind, what, answer):
         target, turns = self.after(kind, what)
-        if kind in ("turn", "rewind"):
+        if kind == "part":
+            self.partials[what[0]] = begun(what[1], "begun, no more")
+        elif kind in ("turn", "rewind", "goon"):
+            if turns != self.sessions[target] or kind != "rewind":
+                self.partials.pop(target, None)
             self.sessions[target] = turns
         elif kind in ("create", "fork"):
             self.sessions[answer] = turns
         elif kind == "remove":
             del self.sessions[what]
+            self.partials.pop(what, None)
 
-    def compare(self, found):
+    def compare_partials(self, sessions, found):
+        """Of an answer that was begun the last save is there, or one that was under way, until it is a turn."""
+        kind, what = self.uncertain or (None, None)
+        target = what if kind in ("goon", "remove") else what[0] if kind in ("turn", "part", "rewind") else None
+        for session in set(self.partials) | set(found):
+            expected = [self.partials.get(session)]
+            if session == target and kind == "part":
+                expected += [begun(what[1], said) for said in ("be", "begun", "begun, no more")]
+            elif session == target and sessions.get(session) != self.sessions[session]:
+                expected = [None]
+            assert found.get(session) in expected, (session, found.get(session), expected, self.uncertain)
+        self.partials = found
+
+    def compare(self, found, partials):
         """Every acknowledged turn and token is there; beside it at most the operation that was under way."""
         kind, what = self.uncertain or (None, None)
         target, turns = self.after(kind, what) if kind else (None, [])
@@ -78,6 +110,7 @@ class Oracle:
         assert len(unknown) <= (1 if kind in ("create", "fork") else 0), (unknown, kind)
         for session in unknown:
             assert found[session] == turns, (found[session], turns)
+        self.compare_partials(found, partials)
         self.sessions = found
         self.uncertain = None
 
@@ -109,24 +142,23 @@ class Worker:
 
 
 def found_in(folder):
-    """Every session of the store as the oracle has them; tokens are checked on the way: every byte is one."""
-    worker, out = Worker(folder), {}
+    """Every session of the store and every answer that was begun, as the oracle has them; tokens are checked on the way: every byte is one."""
+    worker, out, partials = Worker(folder), {}, {}
     worker.process.stdin.write(b"dump\n")
     worker.process.stdin.flush()
     for line in worker.process.stdout:
         line = line.decode().rstrip("\n")
         if line == "ok":
             break
-        assert line.startswith("session "), line
         head, *turns = line.split("|")
-        parts = [turn.split(":", 1) for turn in turns]
-        out[head.split()[1]] = []
-        for role, rest in parts:
+        kind, session = head.split()
+        said = {"session": out, "partial": partials}[kind].setdefault(session, [])
+        for role, rest in (turn.split(":", 1) for turn in turns):
             content, tokens = rest[:len(rest) // 2], rest[len(rest) // 2 + 1:]
             assert content == tokens, (content[:80], tokens[:80])
-            out[head.split()[1]].append((role, content))
+            said.append((role, content))
     assert worker.close() == 0
-    return out
+    return out, partials
 
 
 def work(oracle, worker, most=400):
@@ -149,7 +181,7 @@ class Crash(unittest.TestCase):
         self.folder = folder.name
 
     def recovered(self, oracle):
-        oracle.compare(found_in(self.folder))
+        oracle.compare(*found_in(self.folder))
         checked = subprocess.run([WORKER, self.folder, "verify"], capture_output=True, text=True, timeout=60)
         self.assertEqual((checked.returncode, checked.stdout), (0, ""))
 
@@ -195,7 +227,7 @@ class Crash(unittest.TestCase):
         worker = Worker(self.folder)
         self.assertTrue(worker.ask(f"turn {session} key hello").startswith("ok "))
         worker.close()
-        self.assertEqual(found_in(self.folder)[session], [("user", "hello"), ("assistant", "re: hello")])
+        self.assertEqual(found_in(self.folder)[0][session], [("user", "hello"), ("assistant", "re: hello")])
 
     def test_two_processes_on_one_folder(self):
         first, second = Worker(self.folder), Worker(self.folder)

@@ -160,6 +160,10 @@ void FakeEngine::decode(GenerationId id) {
     return finish(id, FinishReason::kTimeLimit);
   emit(TextDelta{id, kWords[run.made % kWords.size()], run.made + 1});
   ++run.made;
+  const uint32_t every = run.request.prompt.in_session ? run.request.partial_every : 0;
+  if (every > 0 && run.made % every == 0 && run.made < run.request.max_tokens) {
+    emit(PartialResult{id, result_of(run, FinishReason::kCancelled)});
+  }
   if (run.made >= run.request.max_tokens) return finish(id, FinishReason::kLength);
   if (run.made == kNaturalEnd && !run.request.ignore_eos) return finish(id, FinishReason::kStop);
   schedule(id);
@@ -181,9 +185,13 @@ void FakeEngine::describe_context(const Generate& request, uint64_t made, Genera
 
 void FakeEngine::finish(GenerationId id, FinishReason reason) {
   const auto node = running_.extract(id);
-  const Run& run = node.mapped();
+  emit(result_of(node.mapped(), reason));
+  admit();
+}
+
+GenerateResult FakeEngine::result_of(const Run& run, FinishReason reason) const {
   GenerateResult result;
-  result.id = id;
+  result.id = run.request.id;
   result.text = text(run.made);
   result.finish_reason = reason;
   result.usage = {run.prompt_tokens, 0, run.made};
@@ -198,8 +206,7 @@ void FakeEngine::finish(GenerationId id, FinishReason reason) {
     for (uint64_t i = 0; i < run.made; ++i)
       result.logprobs.push_back(
           {static_cast<TokenId>(i % kWords.size()), kWords[i % kWords.size()], -0.5F, {{1, -0.5F}, {2, -1.5F}}});
-  emit(std::move(result));
-  admit();
+  return result;
 }
 
 void FakeEngine::cancel(GenerationId id) {

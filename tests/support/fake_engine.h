@@ -64,6 +64,7 @@ class FakeEngine final : public Engine {
   void schedule(GenerationId id);
   void decode(GenerationId id);
   void finish(GenerationId id, FinishReason reason);
+  GenerateResult result_of(const Run& run, FinishReason reason) const;
   static void describe_context(const Generate& request, uint64_t made, GenerateResult& result);
   void cancel(GenerationId id);
   void answer(CommandBody body);

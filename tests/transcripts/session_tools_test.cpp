@@ -3,56 +3,12 @@
 #include <catch2/catch.hpp>
 #include <string>
 
-#include "tests/transcripts/host_fixture.h"
+#include "tests/transcripts/session_fixture.h"
 
 using namespace kvasir;
 using namespace kvasir::test;
 using rpc::Json;
 using std::chrono::milliseconds;
-
-namespace {
-
-struct SessionFixture : HostFixture {
-  explicit SessionFixture(FakeEngineOptions options = {}, mcp::HostOptions host_options = {})
-      : HostFixture(options, std::move(host_options)), connection(server.connect(host->json_rpc_service())) {}
-
-  void send(int id, const std::string& method, const Json& params) {
-    connection->receive(rpc::dump(Json{{"jsonrpc", "2.0"}, {"id", id}, {"method", method}, {"params", params}}));
-    server.settle();
-  }
-  Json take() {
-    server.advance(milliseconds(1000));
-    REQUIRE_FALSE(connection->sent.empty());
-    Json message = Json::parse(connection->sent.front());
-    connection->sent.pop_front();
-    return message;
-  }
-  Json ask(const std::string& method, const Json& params) {
-    send(next_id++, method, params);
-    return take();
-  }
-  Json result(const std::string& method, const Json& params) {
-    Json message = ask(method, params);
-    INFO(message.dump());
-    REQUIRE(message.contains("result"));
-    return message["result"];
-  }
-  int error(const std::string& method, const Json& params) {
-    const Json message = ask(method, params);
-    INFO(message.dump());
-    REQUIRE(message.contains("error"));
-    return message["error"]["code"].get<int>();
-  }
-  std::string create(const Json& params = Json::object()) { return result("create_session", params)["session_id"]; }
-  Json say(const std::string& id, const std::string& text) {
-    return result("generate_text", {{"session_id", id}, {"prompt", text}, {"max_tokens", 2}});
-  }
-
-  std::unique_ptr<MemoryConnection> connection;
-  int next_id = 100;
-};
-
-}  // namespace
 
 TEST_CASE("turns are stored and the next prompt carries them") {
   SessionFixture f;

@@ -6,8 +6,8 @@
 
 #include "core/base/log.h"
 #include "mcp/app/commands/commands.h"
-#include "mcp/app/engine_options.h"
 #include "mcp/app/local_host.h"
+#include "mcp/app/store_options.h"
 
 namespace kvasir::app {
 namespace {
@@ -62,7 +62,7 @@ Result<void> run(Context& context) {
 Command host_command() {
   return {
       {"host", "the process that kvasir mcp and kvasir rpc share; they start it themselves",
-       serving_options({&kIdle, &kStop, &kStatus}), "", false, false, "  kvasir host --status\n  kvasir host --stop"},
+       server_options({&kIdle, &kStop, &kStatus}), "", false, false, "  kvasir host --status\n  kvasir host --stop"},
       run};
 }
 

@@ -1,8 +1,8 @@
 // kvasir mcp: MCP over stdin and stdout, both eras. What assistants start.
 #include "mcp/app/commands/commands.h"
-#include "mcp/app/engine_options.h"
 #include "mcp/app/serving.h"
 #include "mcp/app/stdio_command.h"
+#include "mcp/app/store_options.h"
 
 namespace kvasir::app {
 namespace {
@@ -14,7 +14,7 @@ Result<void> run(Context& context) {
 }  // namespace
 
 Command mcp_command() {
-  return {{"mcp", "MCP server on stdin and stdout", serving_options({&kPreload, &kPrivate, &kNoStore}), "", false, false,
+  return {{"mcp", "MCP server on stdin and stdout", server_options({&kPreload, &kPrivate, &kNoStore}), "", false, false,
            "  kvasir mcp\n  kvasir mcp --model ~/models/qwen.gguf --preload\n  kvasir install --client claude-desktop  "
            " (plug it in)"},
           run};

@@ -1,8 +1,8 @@
 // kvasir rpc: plain JSON-RPC 2.0 over stdin and stdout, one message a line or with Content-Length heads.
 #include "mcp/app/commands/commands.h"
-#include "mcp/app/engine_options.h"
 #include "mcp/app/serving.h"
 #include "mcp/app/stdio_command.h"
+#include "mcp/app/store_options.h"
 
 namespace kvasir::app {
 namespace {
@@ -14,7 +14,7 @@ Result<void> run(Context& context) {
 }  // namespace
 
 Command rpc_command() {
-  return {{"rpc", "plain JSON-RPC 2.0 on stdin and stdout", serving_options({&kPreload, &kPrivate, &kNoStore}), "",
+  return {{"rpc", "plain JSON-RPC 2.0 on stdin and stdout", server_options({&kPreload, &kPrivate, &kNoStore}), "",
            false, false,
            "  echo '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"count_tokens\",\"params\":[\"Hello\"]}' | kvasir rpc"},
           run};

@@ -7,9 +7,9 @@
 
 #include "core/base/log.h"
 #include "mcp/app/commands/commands.h"
-#include "mcp/app/engine_options.h"
 #include "mcp/app/local_host.h"
 #include "mcp/app/serving.h"
+#include "mcp/app/store_options.h"
 
 namespace kvasir::app {
 namespace {
@@ -76,7 +76,7 @@ Result<void> run(Context& context) {
 
 Command serve_command() {
   return {{"serve", "HTTP and WebSocket server: /mcp /ws /rpc /health /metrics",
-           serving_options({&kHost, &kPort, &kReadyFile, &kToken, &kAllowOrigin, &kAllowHost, &kPreload, &kNoStore}), "",
+           server_options({&kHost, &kPort, &kReadyFile, &kToken, &kAllowOrigin, &kAllowHost, &kPreload, &kNoStore}), "",
            false, false,
            "  kvasir serve\n  kvasir serve --port 0 --ready-file /tmp/kvasir.url\n  KVASIR_TOKEN=... kvasir serve "
            "--host 0.0.0.0 --allow-host my.name"},

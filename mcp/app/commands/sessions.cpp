@@ -18,6 +18,7 @@ namespace {
 
 using mcp::checkpoints_json;
 using mcp::context_map_json;
+using mcp::partial_json;
 using mcp::session_json;
 using mcp::transcript_json;
 using rpc::Json;
@@ -125,6 +126,8 @@ Result<void> show(Context& context) {
   json["transcript"] = transcript_json(turns);
   json["checkpoints"] = checkpoints_json(checkpoints);
   json["context_map"] = context_map_json(turns, 0);
+  const auto partial = KVASIR_TRY(store->partial(store.principal, session.id));
+  if (partial) json["partial"] = partial_json(*partial, false);
   if (context.options.enabled("json")) return context.console->line(rpc::dump(json)), Result<void>();
   context.console->line(session.id + "  " + session.title);
   for (const auto& turn : turns) {
@@ -132,6 +135,11 @@ Result<void> show(Context& context) {
                           std::to_string(turn.tokens.size()) + " tokens" +
                           (turn.whole ? ", replaces the earlier ones" : "") + ")");
     context.console->line(turn.content);
+  }
+  if (partial) {
+    context.console->line("--- unfinished: an answer of " + std::to_string(partial->turns.back().tokens.size()) +
+                          " tokens was interrupted; it is no turn, and goes on when nothing else is asked");
+    context.console->line(partial->turns.back().content);
   }
   for (const auto& c : checkpoints) {
     context.console->line("checkpoint " + c.id + " at turn " + std::to_string(c.turn) + "  " + c.name);
