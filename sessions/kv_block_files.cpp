@@ -1,33 +1,25 @@
 #include "sessions/kv_block_files.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <condition_variable>
-#include <cstring>
 #include <deque>
-#include <filesystem>
-#include <fstream>
+#include <map>
 #include <mutex>
 #include <set>
 #include <thread>
-#include <unordered_map>
+#include <utility>
 
 #include "core/base/log.h"
 #include "sessions/chain_hash.h"
-#include "sessions/private_files.h"
+#include "sessions/kv_block_ledger.h"
+#include "sessions/kv_owner_lists.h"
 
 namespace kvasir {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr std::string_view kMagic = "KVSB0001";
 constexpr size_t kHeaderBytes = 8 + 8 + kHashBytes;  // magic, payload length, key
-constexpr size_t kNameBytes = 2 * kHashBytes;
+constexpr std::string_view kSuffix = ".kvb";
 
 std::string header_of(const std::string& key, size_t payload) {
   std::string out(kMagic);
@@ -40,33 +32,37 @@ std::string_view view(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-Result<std::string> read_secret(const std::string& path) {
-  std::string secret(kHashBytes, '\0');
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
-  if (file.fd < 0 && errno == ENOENT) {
-    secret = random_salt();
-    if (!write_file(path, {secret})) return Failure{Code::kIo, "cannot write " + path + ": " + std::strerror(errno)};
-    return secret;
+/// Without it no block can be found again, so it is on the disk before the first one.
+Result<std::string> read_secret(FileEnvironment& files, const std::string& path) {
+  auto secret = read_file(files, path, kHashBytes);
+  if (!secret && secret.error().code == Code::kNotFound) {
+    std::string made = random_salt();
+    KVASIR_TRY(write_file(files, path, {made}, Durability::kSynced));
+    return made;
   }
-  if (file.fd < 0) return Failure{Code::kIo, "cannot open " + path + ": " + std::strerror(errno)};
-  if (!read_all(file.fd, secret.data(), secret.size())) {
-    return Failure{Code::kCorrupt, path + " is damaged: delete the folder, it is only a cache"};
-  }
-  return secret;
+  if (secret && secret->size() == kHashBytes) return secret;
+  if (!secret && secret.error().code != Code::kTooLarge) return secret;
+  return Failure{Code::kCorrupt, path + " is damaged: delete the folder, it is only a cache"};
 }
 
 class Files final : public KvBlockFiles {
  public:
-  Files(std::string folder, std::string secret, const KvBlockLimits& limits)
-      : folder_(std::move(folder)), secret_(std::move(secret)), limits_(limits), thread_([this] { write_behind(); }) {}
+  Files(std::string folder, std::string secret, const KvBlockLimits& limits, std::shared_ptr<FileEnvironment> files)
+      : folder_(std::move(folder)),
+        secret_(std::move(secret)),
+        limits_(limits),
+        files_(std::move(files)),
+        lists_(files_, folder_ + "/by-session") {}
   ~Files() override {
     {
       const std::lock_guard lock(mutex_);
       stop_ = true;
     }
     changed_.notify_all();
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
   }
+  /// Takes stock of the folder, oldest use first, and starts the thread. Before anything else.
+  Result<void> start();
 
   std::string root(std::string_view identity) override { return keyed_hash(secret_, {"root", identity}); }
   std::string next(const std::string& parent, std::span<const TokenId> tokens) override {
@@ -75,139 +71,130 @@ class Files final : public KvBlockFiles {
 
   bool contains(const std::string& key) override {
     const std::lock_guard lock(mutex_);
-    return sizes_.contains(key) || queued_.contains(key);
+    return ledger_.contains(key) || queued_.contains(key);
   }
   Result<void> load(const std::string& key, std::span<std::byte> into) override;
-  void save(const std::string& owner, const std::string& key, std::vector<std::byte> bytes, KvBlockKind kind) override;
+  void save(KvBlock block) override;
   uint64_t forget(const std::string& owner) override;
   uint64_t drop_stale_tails() override;
   std::vector<std::string> owners() const override {
-    std::vector<std::string> out;
-    std::error_code ec;
-    for (const auto& entry : fs::directory_iterator(folder_ + "/by-session", ec))
-      out.push_back(entry.path().filename());
-    return out;
+    const std::lock_guard lock(mutex_);
+    return lists_.owners();
   }
   void flush() override {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return queue_.empty() && !writing_; });
+    changed_.wait(lock, [this] { return settled_ && queue_.empty() && !writing_; });
   }
   uint64_t bytes() const override {
     const std::lock_guard lock(mutex_);
-    return total_;
+    return ledger_.bytes();
   }
-  /// Takes stock of the folder, oldest use first. Before anything else.
-  void scan();
+  uint64_t bytes_of(std::string_view principal) const override {
+    const std::string whose = tag_of(principal);
+    const std::lock_guard lock(mutex_);
+    return ledger_.bytes_of(whose);
+  }
 
  private:
-  struct Save {
-    std::string owner, key;
-    std::vector<std::byte> bytes;  // empty: the block is there, only the owner is noted
-    KvBlockKind kind = KvBlockKind::kWhole;
-  };
-  struct Known {
-    uint64_t size = 0;
-    uint64_t used = 0;
-  };
-
-  struct Listed {
-    std::string name;
-    bool tail = false;
-  };
-
-  std::vector<Listed> listed_by(const std::string& owner) const;
-  std::string path_of(const std::string& key) const { return folder_ + "/all/" + to_hex(key) + ".kvb"; }
-  std::string list_of(const std::string& owner) const { return folder_ + "/by-session/" + owner; }
+  std::string path_of(const std::string& key) const { return folder_ + "/all/" + to_hex(key) + std::string(kSuffix); }
+  std::string tag_of(std::string_view principal) const { return keyed_hash(secret_, {"principal", principal}); }
+  void settle();
   void write_behind();
-  void write(const Save& save);
-  void note_owner(const Save& save) const;
-  std::set<std::string> names_of_others(const std::string& owner) const;
-  void know(const std::string& key, uint64_t size);
+  Result<void> write(const KvBlock& block);
+  std::set<std::string> keys_of_others(const std::string& owner) const;
   void drop(const std::string& key);
-  void make_room(uint64_t wanted);
+  void make_room(const std::string& whose, uint64_t wanted);
   Result<void> read_block(const std::string& key, std::span<std::byte> into) const;
 
   const std::string folder_, secret_;
   const KvBlockLimits limits_;
+  const std::shared_ptr<FileEnvironment> files_;
   mutable std::mutex mutex_;  // guards all below but the thread
   std::condition_variable changed_;
-  std::deque<Save> queue_;
-  std::set<std::string> queued_;  // keys in the queue that bring bytes
-  std::set<std::string> noted_;   // owner and key that are in a list already
-  std::unordered_map<std::string, Known> sizes_;
-  uint64_t queued_bytes_ = 0, total_ = 0, tick_ = 0;
-  bool writing_ = false, stop_ = false;
+  KvOwnerLists lists_;
+  KvBlockLedger ledger_;
+  std::deque<KvBlock> queue_;
+  std::set<std::string> queued_;                        // keys in the queue that bring bytes
+  std::map<std::string, std::set<std::string>> noted_;  // key -> sessions whose lists have it, by this process
+  uint64_t queued_bytes_ = 0;
+  bool settled_ = false, writing_ = false, stop_ = false, failing_ = false;
   std::thread thread_;
 };
 
-void Files::scan() {
-  std::error_code ec;
-  std::vector<std::pair<fs::file_time_type, std::pair<std::string, uint64_t>>> found;
-  for (const auto& entry : fs::directory_iterator(folder_ + "/all", ec)) {
-    const std::string name = entry.path().filename().string();
-    const auto key = from_hex(std::string_view(name).substr(0, std::min(name.size(), kNameBytes)));
-    if (!entry.is_regular_file(ec) || entry.is_symlink(ec) || key.size() != kHashBytes || !name.ends_with(".kvb")) {
-      fs::remove(entry.path(), ec);  // a write that a crash cut short, or nothing of ours
-      continue;
+Result<void> Files::start() {
+  auto found = KVASIR_TRY(files_->list(folder_ + "/all"));
+  std::ranges::sort(found, {}, &FolderEntry::used_ns);
+  for (const auto& entry : found) {
+    const bool named = entry.regular && entry.name.ends_with(kSuffix);
+    const std::string key = named ? from_hex(entry.name.substr(0, entry.name.size() - kSuffix.size())) : std::string();
+    if (key.size() == kHashBytes) {
+      ledger_.add(key, entry.size, "");
+    } else {
+      (void)files_->remove(folder_ + "/all/" + entry.name).has_value();  // a write that a crash cut short, or not ours
     }
-    found.push_back({entry.last_write_time(ec), {key, entry.file_size(ec)}});
   }
-  std::ranges::sort(found);
-  const std::lock_guard lock(mutex_);
-  for (const auto& [time, block] : found) know(block.first, block.second);
-  make_room(0);
+  make_room("", 0);
+  thread_ = std::thread([this] { write_behind(); });
+  return {};
 }
 
-void Files::know(const std::string& key, uint64_t size) {
-  Known& known = sizes_[key];
-  total_ += size - known.size;
-  known = {size, ++tick_};
+/// Whose the blocks are that were here at the start. One that no list names would outlive its session.
+void Files::settle() {
+  std::map<std::string, std::string> whose;
+  std::unique_lock lock(mutex_);
+  const auto known = ledger_.keys();
+  const auto all = lists_.owners();
+  for (const auto& owner : all) {
+    if (stop_) return;
+    lock.unlock();  // there may be many
+    const OwnerList list = lists_.read(owner);
+    for (const auto& block : list.blocks) whose[block.key] = list.whose;
+    lock.lock();
+  }
+  for (const auto& key : known) {
+    if (const auto found = whose.find(key); found != whose.end()) {
+      ledger_.set_owner(key, found->second);
+    } else if (!noted_.contains(key)) {
+      drop(key);
+    }
+  }
+  settled_ = true;
+  changed_.notify_all();
 }
 
 void Files::drop(const std::string& key) {
-  ::unlink(path_of(key).c_str());
-  const auto known = sizes_.find(key);
-  if (known == sizes_.end()) return;
-  total_ -= known->second.size;
-  sizes_.erase(known);
+  (void)files_->remove(path_of(key)).has_value();  // if it stays it is found at the next start
+  ledger_.remove(key);
+  noted_.erase(key);
 }
 
-void Files::make_room(uint64_t wanted) {
-  if (total_ + wanted <= limits_.max_bytes) return;
-  std::vector<std::pair<uint64_t, std::string>> oldest;
-  for (const auto& [key, known] : sizes_) oldest.emplace_back(known.used, key);
-  std::ranges::sort(oldest);
-  // A tenth more than needed, so that a full cache does not sort itself for every page.
-  const uint64_t goal = limits_.max_bytes - std::min(limits_.max_bytes, wanted + limits_.max_bytes / 10);
-  for (const auto& [used, key] : oldest) {
-    if (total_ <= goal) return;
-    drop(key);
+void Files::make_room(const std::string& whose, uint64_t wanted) {
+  if (!whose.empty()) {
+    for (const auto& key : ledger_.victims_of(whose, wanted, limits_.max_bytes_per_principal)) drop(key);
   }
+  for (const auto& key : ledger_.victims(wanted, limits_.max_bytes)) drop(key);
 }
 
 Result<void> Files::read_block(const std::string& key, std::span<std::byte> into) const {
-  const Descriptor file{::open(path_of(key).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW)};
-  if (file.fd < 0) return Failure{Code::kNotFound, "no such block"};
-  struct stat facts{};
-  const size_t whole = kHeaderBytes + into.size() + kHashBytes;
+  const auto file = KVASIR_TRY(files_->open(path_of(key)));
   const Failure damaged{Code::kCorrupt, "a stored block of KV was damaged"};
-  if (::fstat(file.fd, &facts) != 0 || !S_ISREG(facts.st_mode) || static_cast<uint64_t>(facts.st_size) != whole)
-    return damaged;
+  if (KVASIR_TRY(file->size()) != kHeaderBytes + into.size() + kHashBytes) return damaged;
   std::string header(kHeaderBytes, '\0');
   std::string tag(kHashBytes, '\0');
-  if (!read_all(file.fd, header.data(), header.size()) || header != header_of(key, into.size()) ||
-      !read_all(file.fd, reinterpret_cast<char*>(into.data()), into.size()) ||
-      !read_all(file.fd, tag.data(), tag.size()) || tag != keyed_hash(secret_, {"block", header, view(into)})) {
+  const auto read = [&](std::span<std::byte> part) -> Result<bool> { return KVASIR_TRY(file->read(part)) == part.size(); };
+  if (!KVASIR_TRY(read(std::as_writable_bytes(std::span(header)))) || header != header_of(key, into.size()) ||
+      !KVASIR_TRY(read(into)) || !KVASIR_TRY(read(std::as_writable_bytes(std::span(tag)))) ||
+      tag != keyed_hash(secret_, {"block", header, view(into)})) {
     return damaged;
   }
-  ::futimens(file.fd, nullptr);  // used now; may fail on a read-only disk
+  file->touch();
   return {};
 }
 
 Result<void> Files::load(const std::string& key, std::span<std::byte> into) {
   {
     const std::lock_guard lock(mutex_);
-    const auto waiting = std::ranges::find_if(queue_, [&](const Save& s) { return s.key == key && !s.bytes.empty(); });
+    const auto waiting = std::ranges::find_if(queue_, [&](const KvBlock& b) { return b.key == key && !b.bytes.empty(); });
     if (waiting != queue_.end() && waiting->bytes.size() == into.size()) {
       std::ranges::copy(waiting->bytes, into.begin());
       return {};
@@ -216,149 +203,138 @@ Result<void> Files::load(const std::string& key, std::span<std::byte> into) {
   auto done = read_block(key, into);
   const std::lock_guard lock(mutex_);
   if (done) {
-    if (const auto known = sizes_.find(key); known != sizes_.end()) known->second.used = ++tick_;
-  } else if (done.error().code == Code::kCorrupt) {
-    log::warn("kv_block_damaged file=" + path_of(key));
-    drop(key);
+    ledger_.use(key);
+    return done;
   }
+  if (done.error().code != Code::kNotFound) {
+    log::warn("kv_block_unusable file=" + path_of(key) + " message=" + done.error().message);
+  }
+  if (ledger_.contains(key)) drop(key);  // else it is never written again
   return done;
 }
 
-void Files::save(const std::string& owner, const std::string& key, std::vector<std::byte> bytes, KvBlockKind kind) {
+void Files::save(KvBlock block) {
   {
     const std::lock_guard lock(mutex_);
-    if (bytes.empty() && noted_.contains(owner + key)) return;
-    if (queued_bytes_ + bytes.size() > limits_.max_queued_bytes) return;  // late: it will be computed again
-    queued_bytes_ += bytes.size();
-    if (!bytes.empty()) queued_.insert(key);
-    noted_.insert(owner + key);
-    queue_.push_back({owner, key, std::move(bytes), kind});
+    const auto noted = noted_.find(block.key);
+    if (block.bytes.empty() && noted != noted_.end() && noted->second.contains(block.owner)) return;
+    if (queued_bytes_ + block.bytes.size() > limits_.max_queued_bytes) return;  // late: it will be computed again
+    queued_bytes_ += block.bytes.size();
+    if (!block.bytes.empty()) queued_.insert(block.key);
+    noted_[block.key].insert(block.owner);
+    queue_.push_back(std::move(block));
   }
   changed_.notify_all();
 }
 
-void Files::note_owner(const Save& save) const {
-  const Descriptor list{
-      ::open(list_of(save.owner).c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600)};
-  const char* end = save.kind == KvBlockKind::kTail ? " tail\n" : "\n";
-  if (list.fd >= 0) (void)write_all(list.fd, to_hex(save.key) + end);
-}
-
-void Files::write(const Save& save) {
-  note_owner(save);  // first: a block without an owner could outlive the session's deletion
-  if (save.bytes.empty()) return;
+Result<void> Files::write(const KvBlock& block) {
+  const std::string whose = tag_of(block.principal);
+  // First: a block without an owner could outlive the session's deletion.
+  KVASIR_TRY(lists_.note(block.owner, whose, block.key, block.kind));
+  if (block.bytes.empty()) return {};
+  const uint64_t size = kHeaderBytes + block.bytes.size() + kHashBytes;
+  if (size > std::min(limits_.max_bytes, limits_.max_bytes_per_principal)) {
+    return Failure{Code::kTooLarge, "one page of KV is larger than all that may be kept"};
+  }
   {
     const std::lock_guard lock(mutex_);
-    make_room(save.bytes.size());
+    make_room(whose, size);
   }
-  const std::string header = header_of(save.key, save.bytes.size());
-  const std::string tag = keyed_hash(secret_, {"block", header, view(save.bytes)});
+  const std::string header = header_of(block.key, block.bytes.size());
+  const std::string tag = keyed_hash(secret_, {"block", header, view(block.bytes)});
   // Not synced: a block that a power cut tears does not verify.
-  if (!write_file(path_of(save.key), {header, view(save.bytes), tag})) return;
+  KVASIR_TRY(write_file(*files_, path_of(block.key), {header, view(block.bytes), tag}, Durability::kNone));
   const std::lock_guard lock(mutex_);
-  know(save.key, kHeaderBytes + save.bytes.size() + kHashBytes);
+  ledger_.add(block.key, size, whose);
+  return {};
 }
 
 void Files::write_behind() {
+  settle();
   std::unique_lock lock(mutex_);
   for (;;) {
     changed_.wait(lock, [this] { return stop_ || !queue_.empty(); });
-    if (stop_) return;                  // what is late is dropped: it can be computed again
-    const Save& save = queue_.front();  // stays findable while it is written
+    if (stop_) return;                   // what is late is dropped: it can be computed again
+    const KvBlock& block = queue_.front();  // stays findable while it is written
     writing_ = true;
     lock.unlock();
-    write(save);
+    const auto written = write(block);
     lock.lock();
     writing_ = false;
-    queued_bytes_ -= save.bytes.size();
-    if (!save.bytes.empty()) queued_.erase(save.key);
+    if (!written) {
+      if (!failing_) log::warn("kv_block_not_written message=" + written.error().message);  // once, until one succeeds
+      noted_.erase(block.key);
+    }
+    failing_ = !written;
+    queued_bytes_ -= block.bytes.size();
+    if (!block.bytes.empty()) queued_.erase(block.key);
     queue_.pop_front();
     changed_.notify_all();
   }
 }
 
 /// What other sessions saved or used: a fork goes on when its origin is deleted, and the other way round.
-std::set<std::string> Files::names_of_others(const std::string& owner) const {
-  std::set<std::string> names;
-  for (const std::string& other : owners()) {
+std::set<std::string> Files::keys_of_others(const std::string& owner) const {
+  std::set<std::string> keys;
+  for (const std::string& other : lists_.owners()) {
     if (other == owner) continue;
-    for (const Listed& listed : listed_by(other)) names.insert(listed.name);
+    for (auto& block : lists_.read(other).blocks) keys.insert(std::move(block.key));
   }
-  for (const Save& save : queue_) names.insert(to_hex(save.key));
-  return names;
+  for (const KvBlock& block : queue_) keys.insert(block.key);
+  return keys;
 }
 
 uint64_t Files::forget(const std::string& owner) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return !writing_; });
-  std::erase_if(queue_, [&](const Save& save) {
-    if (save.owner != owner) return false;
-    queued_bytes_ -= save.bytes.size();
-    if (!save.bytes.empty()) queued_.erase(save.key);
+  std::erase_if(queue_, [&](const KvBlock& block) {
+    if (block.owner != owner) return false;
+    queued_bytes_ -= block.bytes.size();
+    if (!block.bytes.empty()) queued_.erase(block.key);
     return true;
   });
-  std::erase_if(noted_, [&](const std::string& entry) { return entry.starts_with(owner); });
-  const uint64_t before = total_;
-  const std::set<std::string> needed = names_of_others(owner);
-  for (const Listed& listed : listed_by(owner)) {
-    if (!needed.contains(listed.name)) drop(from_hex(listed.name));
+  for (auto& [key, sessions] : noted_) sessions.erase(owner);
+  const uint64_t before = ledger_.bytes();
+  const std::set<std::string> needed = keys_of_others(owner);
+  for (const ListedBlock& block : lists_.read(owner).blocks) {
+    if (!needed.contains(block.key)) drop(block.key);
   }
-  ::unlink(list_of(owner).c_str());
-  return before - total_;
-}
-
-std::vector<Files::Listed> Files::listed_by(const std::string& owner) const {
-  std::vector<Listed> out;
-  std::ifstream list(list_of(owner));
-  for (std::string line; std::getline(list, line);) {
-    const std::string name = line.substr(0, kNameBytes);
-    if (from_hex(name).size() == kHashBytes) out.push_back({name, line.size() > kNameBytes});
-  }
-  return out;
+  lists_.remove(owner);
+  return before - ledger_.bytes();
 }
 
 uint64_t Files::drop_stale_tails() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return !writing_; });
   std::set<std::string> needed;  // whole pages, and every session's newest tail
-  for (const Save& save : queue_) needed.insert(to_hex(save.key));
-  const std::vector<std::string> all = owners();
-  for (const std::string& owner : all) {
-    const std::vector<Listed> listed = listed_by(owner);
-    const auto newest = std::find_if(listed.rbegin(), listed.rend(), [](const Listed& l) { return l.tail; });
-    for (const Listed& entry : listed) {
-      if (!entry.tail || (newest != listed.rend() && entry.name == newest->name)) needed.insert(entry.name);
+  for (const KvBlock& block : queue_) needed.insert(block.key);
+  std::map<std::string, OwnerList> lists;
+  for (const std::string& owner : lists_.owners()) {
+    const OwnerList& list = lists[owner] = lists_.read(owner);
+    const auto newest = std::find_if(list.blocks.rbegin(), list.blocks.rend(), [](const ListedBlock& b) { return b.tail; });
+    for (const ListedBlock& block : list.blocks) {
+      if (!block.tail || (newest != list.blocks.rend() && block.key == newest->key)) needed.insert(block.key);
     }
   }
-  const uint64_t before = total_;
-  for (const std::string& owner : all) {
-    std::string left;
-    for (const Listed& entry : listed_by(owner)) {
-      if (needed.contains(entry.name)) {
-        left += entry.name + (entry.tail ? " tail\n" : "\n");
-      } else {
-        drop(from_hex(entry.name));
-        noted_.erase(owner + from_hex(entry.name));
-      }
-    }
-    (void)write_file(list_of(owner), {left});  // if not, names of what is gone stay in it
+  const uint64_t before = ledger_.bytes();
+  for (auto& [owner, list] : lists) {
+    const size_t gone = std::erase_if(list.blocks, [&](const ListedBlock& block) {
+      if (!needed.contains(block.key)) drop(block.key);
+      return !ledger_.contains(block.key) && !queued_.contains(block.key);
+    });
+    if (gone > 0 || list.repeats) (void)lists_.replace(owner, list).has_value();  // if not, names of what is gone stay in it
   }
-  return before - total_;
+  return before - ledger_.bytes();
 }
 
 }  // namespace
 
-Result<std::unique_ptr<KvBlockFiles>> KvBlockFiles::open(const std::string& folder, const KvBlockLimits& limits) {
-  std::error_code ec;
-  for (const char* part : {"/all", "/by-session"}) {
-    fs::create_directories(folder + part, ec);
-    if (ec) return Failure{Code::kIo, "cannot make the folder " + folder + part + ": " + ec.message()};
-    ::chmod((folder + part).c_str(), 0700);
-  }
-  ::chmod(folder.c_str(), 0700);
-  auto files = std::make_unique<Files>(folder, KVASIR_TRY(read_secret(folder + "/secret")), limits);
-  files->scan();
-  return std::unique_ptr<KvBlockFiles>(std::move(files));
+Result<std::unique_ptr<KvBlockFiles>> KvBlockFiles::open(const std::string& folder, const KvBlockLimits& limits,
+                                                         std::shared_ptr<FileEnvironment> files) {
+  for (const char* part : {"", "/all", "/by-session"}) KVASIR_TRY(files->make_folder(folder + part));
+  auto out = std::make_unique<Files>(folder, KVASIR_TRY(read_secret(*files, folder + "/secret")), limits, std::move(files));
+  KVASIR_TRY(out->start());
+  return std::unique_ptr<KvBlockFiles>(std::move(out));
 }
 
 }  // namespace kvasir

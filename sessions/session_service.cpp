@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/base/log.h"
+#include "sessions/session_points.h"
 #include "sessions/turn_builder.h"
 
 namespace kvasir {
@@ -26,25 +27,6 @@ Result<SessionDetails> details(SessionStore& store, const std::string& principal
   out.children = KVASIR_TRY(store.children(principal, id));
   out.partial = readable_partial(store, principal, id);
   return out;
-}
-
-/// A turn number on the session's path, a checkpoint's id or name, or the head for "". 0: before the first turn.
-Result<TurnNode> find_point(SessionStore& store, const std::string& principal, const SessionDetails& session,
-                            const std::string& at) {
-  if (at.empty()) return session.session.head;
-  if (const auto index = turn_at(session.turns, at)) return *index == 0 ? TurnNode{0} : session.turns[*index - 1].node;
-  for (const auto& c : session.checkpoints) {
-    if (c.id == at || (!c.name.empty() && c.name == at)) {
-      KVASIR_TRY(store.path(principal, c.node));  // still there and unchanged
-      return c.node;
-    }
-  }
-  return Failure{Code::kNotFound, "'" + at + "' is neither a turn of this session (0 to " +
-                                      std::to_string(session.turns.size()) + ") nor one of its checkpoints"};
-}
-
-uint64_t bytes_of(const Turn& turn) {
-  return turn.content.size() + turn.message_json.size() + turn.rendered.size() + turn.tokens.size() * sizeof(TokenId);
 }
 
 std::vector<Turn> opening_turns(const CreateSession& what) {
@@ -101,7 +83,10 @@ void SessionService::create(std::string principal, CreateSession what, Then<Sess
           append.principal = principal;
           append.session_id = created.id;
           append.turns = std::move(turns);
-          KVASIR_TRY(store.append(append));
+          if (auto stored = store.append(append); !stored) {
+            (void)store.remove(principal, created.id).has_value();  // half a session is none
+            return Failure(std::move(stored).error());
+          }
         }
         return details(store, principal, created.id);
       },
@@ -112,9 +97,11 @@ void SessionService::get(std::string principal, std::string session_id, Then<Ses
   const bool writing = writing_.contains(session_id);
   run<SessionDetails>(
       [principal = std::move(principal), id = std::move(session_id),
-       writing](SessionStore& store) -> Result<SessionDetails> {
+       writing, blocks = blocks_](SessionStore& store) -> Result<SessionDetails> {
         auto out = KVASIR_TRY(details(store, principal, id));
         out.writing = writing;
+        out.usage = KVASIR_TRY(store.usage(principal));
+        if (blocks) out.kv_bytes = blocks->bytes_of(principal);
         return out;
       },
       std::move(then));
@@ -132,7 +119,7 @@ void SessionService::fork(std::string principal, std::string session_id, std::st
       [principal = std::move(principal), id = std::move(session_id), at = std::move(at),
        title = std::move(title)](SessionStore& store) -> Result<ForkedSession> {
         const auto from = KVASIR_TRY(details(store, principal, id));
-        const TurnNode node = KVASIR_TRY(find_point(store, principal, from, at));
+        const TurnNode node = KVASIR_TRY(find_point(store, principal, from.session, at));
         ForkedSession out;
         out.session = KVASIR_TRY(store.fork(principal, id, node, title));
         const auto turns = KVASIR_TRY(store.path(principal, node));
@@ -148,7 +135,7 @@ void SessionService::rewind(std::string principal, std::string session_id, std::
                to = std::move(to)](SessionStore& store) -> Result<RewoundSession> {
     if (to.empty()) return Failure{Code::kInvalidArgument, "to: a turn number, or a checkpoint's id or name"};
     const auto before = KVASIR_TRY(details(store, principal, id));
-    const TurnNode node = KVASIR_TRY(find_point(store, principal, before, to));
+    const TurnNode node = KVASIR_TRY(find_point(store, principal, before.session, to));
     const bool on_path = node == 0 || std::any_of(before.turns.begin(), before.turns.end(),
                                                   [&](const Turn& t) { return t.node == node; });
     if (!on_path) {
@@ -168,7 +155,7 @@ void SessionService::checkpoint(std::string principal, std::string session_id, s
                name = std::move(name)](SessionStore& store) -> Result<CheckpointedSession> {
     CheckpointedSession out;
     out.checkpoint = KVASIR_TRY(store.checkpoint(principal, id, name));
-    for (const auto& turn : KVASIR_TRY(store.path(principal, out.checkpoint.node))) out.total_bytes += bytes_of(turn);
+    for (const auto& turn : KVASIR_TRY(store.path(principal, out.checkpoint.node))) out.total_bytes += stored_bytes(turn);
     return out;
   };
   in_order<CheckpointedSession>(session_id, std::move(work), std::move(then));
@@ -179,7 +166,7 @@ void SessionService::restore(std::string principal, std::string session_id, std:
   auto work = [principal = std::move(principal), id = session_id,
                checkpoint = std::move(checkpoint)](SessionStore& store) -> Result<RestoredSession> {
     const auto session = KVASIR_TRY(details(store, principal, id));
-    const TurnNode node = KVASIR_TRY(find_point(store, principal, session, checkpoint));
+    const TurnNode node = KVASIR_TRY(find_point(store, principal, session.session, checkpoint));
     RestoredSession out;
     out.session = KVASIR_TRY(store.set_head(principal, id, node));
     const auto turns = KVASIR_TRY(store.path(principal, node));

@@ -50,6 +50,8 @@ struct SessionDetails {
   std::vector<SessionRecord> children;
   std::optional<PartialTurns> partial;  ///< an answer that is being written, or was when its process ended
   bool writing = false;                 ///< it is being written
+  StoreUsage usage;                     ///< of the session's principal
+  uint64_t kv_bytes = 0;                ///< of its principal, on disk
 };
 struct ForkedSession {
   SessionRecord session;

@@ -78,6 +78,7 @@ class SessionStore {
   virtual Result<uint64_t> collect_garbage(int64_t now_ms) = 0;
   /// Whether anybody's session has this id (for what is kept beside the store).
   virtual Result<bool> exists(std::string_view session_id) = 0;
+  virtual Result<StoreUsage> usage(std::string_view principal) = 0;
   /// Whoever has sessions, and how many: for whoever may read the folder anyway.
   virtual Result<std::vector<PrincipalRecord>> principals() = 0;
   /// Why nothing is stored any more until a restart (a failed write or fsync), if that is so.

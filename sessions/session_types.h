@@ -31,6 +31,11 @@ struct Turn {
   std::string hash;  ///< 64 hex digits: BLAKE2b(salt; parent hash, role, content, tokens)
 };
 
+/// What a turn counts for in a quota and when it is deleted: text and tokens.
+inline uint64_t stored_bytes(const Turn& turn) {
+  return turn.content.size() + turn.message_json.size() + turn.rendered.size() + turn.tokens.size() * sizeof(TokenId);
+}
+
 struct SessionRecord {
   std::string id;  ///< 128 random bits; worth nothing without its principal
   std::string principal;
@@ -64,6 +69,12 @@ struct CheckpointRecord {
 struct PrincipalRecord {
   std::string principal;
   uint64_t sessions = 0;
+  uint64_t bytes = 0;  ///< of text, tokens and kept replies
+};
+
+struct StoreUsage {
+  uint64_t bytes = 0;      ///< as in PrincipalRecord
+  uint64_t max_bytes = 0;  ///< more is refused
 };
 
 /// Bounds of this layer (reliability.md C1). Printed by `doctor`.
@@ -72,6 +83,7 @@ struct SessionLimits {
   uint32_t max_turns_per_session = 100'000;
   uint32_t max_checkpoints_per_session = 1'000;
   uint64_t max_turn_bytes = 16u << 20;
+  uint64_t max_bytes_per_principal = 1u << 30;  ///< text, tokens and kept replies of all sessions
   uint32_t max_title_bytes = 256;
   uint32_t max_name_bytes = 128;
   uint32_t max_page_rows = 200;  ///< list_sessions

@@ -109,6 +109,7 @@ class SqliteSessionStore final : public SessionStore {
     KVASIR_TRY(move_head(*db_, a.session_id, stored.back().node, a.model, a.fingerprint));
     reach("append.head");
     if (!a.idempotency_key.empty()) {
+      KVASIR_TRY(ensure_room(*db_, a.principal, a.reply_json.size(), options_.limits));
       auto reply =
           KVASIR_TRY(db_->prepare("INSERT INTO replies (session_id, key, reply_json, hash) VALUES (?, ?, ?, ?)"));
       reply.bind(a.session_id).bind(a.idempotency_key).bind(a.reply_json);
@@ -215,7 +216,7 @@ class SqliteSessionStore final : public SessionStore {
     const auto session = KVASIR_TRY(get(principal, id));
     const int64_t count = KVASIR_TRY(count_where("SELECT COUNT(*) FROM checkpoints WHERE session_id = ?", id));
     if (count >= options_.limits.max_checkpoints_per_session)
-      return Failure{Code::kTooLarge, "this session has too many checkpoints"};
+      return Failure{Code::kTooLarge, "this session has too many checkpoints: fork it and go on with the fork"};
     CheckpointRecord c{random_handle("c_"),
                        session.id,
                        std::string(name),
@@ -236,7 +237,7 @@ class SqliteSessionStore final : public SessionStore {
     KVASIR_TRY(get(principal, id));
     auto row = KVASIR_TRY(db_->prepare(
         "SELECT c.id, c.session_id, c.name, c.node, COALESCE(n.number, 0), c.created_at_ms FROM checkpoints c "
-        "LEFT JOIN nodes n ON n.id = c.node WHERE c.session_id = ? ORDER BY c.created_at_ms, c.id"));
+        "LEFT JOIN nodes n ON n.id = c.node WHERE c.session_id = ? ORDER BY c.created_at_ms, COALESCE(n.number, 0), c.id"));
     row.bind(id);
     std::vector<CheckpointRecord> out;
     while (KVASIR_TRY(row.step())) {
@@ -297,8 +298,14 @@ class SqliteSessionStore final : public SessionStore {
   Result<std::vector<PrincipalRecord>> principals() override {
     auto rows = KVASIR_TRY(db_->prepare("SELECT principal, COUNT(*) FROM sessions GROUP BY principal ORDER BY principal"));
     std::vector<PrincipalRecord> out;
-    while (KVASIR_TRY(rows.step())) out.push_back({rows.text(0), static_cast<uint64_t>(rows.integer(1))});
+    while (KVASIR_TRY(rows.step())) {
+      out.push_back({rows.text(0), static_cast<uint64_t>(rows.integer(1)), KVASIR_TRY(usage_of(*db_, rows.text(0)))});
+    }
     return out;
+  }
+
+  Result<StoreUsage> usage(std::string_view principal) override {
+    return StoreUsage{KVASIR_TRY(usage_of(*db_, principal)), options_.limits.max_bytes_per_principal};
   }
 
   std::optional<std::string> lost() const override { return db_->lost(); }

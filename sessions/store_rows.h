@@ -37,7 +37,33 @@ inline constexpr const char* kAdditions = R"(
 CREATE TABLE IF NOT EXISTS partials (session_id TEXT PRIMARY KEY REFERENCES sessions(id) ON DELETE CASCADE,
   node INTEGER NOT NULL REFERENCES nodes(id) ON DELETE CASCADE, parent INTEGER, model TEXT NOT NULL,
   fingerprint TEXT NOT NULL, saved_at_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS usage (principal TEXT PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TRIGGER IF NOT EXISTS nodes_added AFTER INSERT ON nodes BEGIN
+  INSERT OR IGNORE INTO usage (principal, bytes) VALUES (NEW.principal, 0);
+  UPDATE usage SET bytes = bytes + LENGTH(CAST(NEW.content AS BLOB)) + LENGTH(NEW.tokens) +
+    LENGTH(CAST(NEW.rendered AS BLOB)) + LENGTH(CAST(NEW.message_json AS BLOB)) WHERE principal = NEW.principal;
+END;
+CREATE TRIGGER IF NOT EXISTS nodes_gone AFTER DELETE ON nodes BEGIN
+  UPDATE usage SET bytes = bytes - LENGTH(CAST(OLD.content AS BLOB)) - LENGTH(OLD.tokens) -
+    LENGTH(CAST(OLD.rendered AS BLOB)) - LENGTH(CAST(OLD.message_json AS BLOB)) WHERE principal = OLD.principal;
+END;
+CREATE TRIGGER IF NOT EXISTS replies_added AFTER INSERT ON replies BEGIN
+  UPDATE usage SET bytes = bytes + LENGTH(CAST(NEW.reply_json AS BLOB))
+    WHERE principal = (SELECT principal FROM sessions WHERE id = NEW.session_id);
+END;
+CREATE TRIGGER IF NOT EXISTS replies_gone BEFORE DELETE ON sessions BEGIN
+  UPDATE usage SET bytes = bytes - (SELECT COALESCE(SUM(LENGTH(CAST(reply_json AS BLOB))), 0) FROM replies
+    WHERE session_id = OLD.id) WHERE principal = OLD.principal;
+END;
 )";
+
+/// What `usage` must say.
+inline constexpr const char* kCountedUsage = R"(
+SELECT principal, SUM(bytes) FROM (
+  SELECT principal, LENGTH(CAST(content AS BLOB)) + LENGTH(tokens) + LENGTH(CAST(rendered AS BLOB)) +
+    LENGTH(CAST(message_json AS BLOB)) AS bytes FROM nodes
+  UNION ALL SELECT s.principal, LENGTH(CAST(r.reply_json AS BLOB)) FROM replies r JOIN sessions s ON s.id = r.session_id)
+GROUP BY principal)";
 
 inline constexpr const char* kSessionColumns =
     "id, principal, title, COALESCE(head, 0), parent_id, parent_turn, overflow, ttl_seconds, created_at_ms, "

@@ -1,5 +1,7 @@
 #include "sessions/store_statements.h"
 
+#include <algorithm>
+
 #include "sessions/chain_hash.h"
 #include "sessions/store_rows.h"
 
@@ -23,9 +25,10 @@ Result<void> ensure_schema(Database& db) {
                                            std::to_string(version) + ", this build knows " +
                                            std::to_string(kFormatVersion) + "); nothing was changed"};
   }
-  if (KVASIR_TRY(db.scalar("SELECT COUNT(*) FROM sqlite_master WHERE name = 'partials'")) > 0) return {};
+  if (KVASIR_TRY(db.scalar("SELECT COUNT(*) FROM sqlite_master WHERE name = 'usage'")) > 0) return {};
   auto tx = KVASIR_TRY(Transaction::begin(db));
   KVASIR_TRY(db.execute(kAdditions));
+  KVASIR_TRY(db.execute((std::string("INSERT INTO usage ") + kCountedUsage).c_str()));
   return tx.commit();
 }
 
@@ -48,7 +51,7 @@ Result<void> insert_session(Database& db, const SessionRecord& r) {
 Result<TurnNode> insert_node(Database& db, std::string_view principal, const Turn& t, const std::string& hash,
                              uint64_t max_bytes) {
   const std::string tokens = tokens_to_bytes(t.tokens);
-  const auto bytes = tokens.size() + t.content.size() + t.message_json.size() + t.rendered.size();
+  const uint64_t bytes = stored_bytes(t);
   if (bytes > max_bytes) return Failure{Code::kTooLarge, "this turn is larger than the store takes"};
   auto row = KVASIR_TRY(
       db.prepare("INSERT INTO nodes (parent, principal, number, role, content, message_json, tokens, rendered, whole, "
@@ -72,6 +75,21 @@ Result<void> move_head(Database& db, std::string_view session_id, TurnNode node,
                  "FROM sessions), model = ?, fingerprint = ? WHERE id = ?"));
   row.bind(node).bind(now_ms()).bind(model).bind(fingerprint).bind(session_id);
   return row.run();
+}
+
+Result<uint64_t> usage_of(Database& db, std::string_view principal) {
+  auto row = KVASIR_TRY(db.prepare("SELECT bytes FROM usage WHERE principal = ?"));
+  row.bind(principal);
+  return KVASIR_TRY(row.step()) ? static_cast<uint64_t>(std::max<int64_t>(row.integer(0), 0)) : uint64_t{0};
+}
+
+Result<void> ensure_room(Database& db, std::string_view principal, uint64_t more, const SessionLimits& limits) {
+  const uint64_t used = KVASIR_TRY(usage_of(db, principal));
+  if (more <= limits.max_bytes_per_principal && used <= limits.max_bytes_per_principal - more) return {};
+  return Failure{Code::kTooLarge, "the stored conversations take " + std::to_string(used) + " of the " +
+                                      std::to_string(limits.max_bytes_per_principal) + " bytes that they may, and this needs " +
+                                      std::to_string(more) +
+                                      " more: delete sessions (delete_session) or raise --quota-conversation-mb"};
 }
 
 Result<std::string> salt_of(Database& db, std::string_view principal) {

@@ -20,6 +20,10 @@ Result<TurnNode> insert_node(Database& db, std::string_view principal, const Tur
 /// The session goes on from `node`, as the last one used.
 Result<void> move_head(Database& db, std::string_view session_id, TurnNode node, std::string_view model,
                        std::string_view fingerprint);
+/// Bytes of text, tokens and kept replies of everything that this principal stored.
+Result<uint64_t> usage_of(Database& db, std::string_view principal);
+/// Errors: kTooLarge, with the numbers, if `more` bytes are above the quota.
+Result<void> ensure_room(Database& db, std::string_view principal, uint64_t more, const SessionLimits& limits);
 /// 32 bytes; zeros for a principal that stored nothing yet.
 Result<std::string> salt_of(Database& db, std::string_view principal);
 Result<std::string> ensure_salt(Database& db, std::string_view principal);

@@ -86,6 +86,9 @@ Result<std::vector<Turn>> append_nodes(Database& db, std::string_view principal,
   const std::string salt = KVASIR_TRY(ensure_salt(db, principal));
   std::string hash = KVASIR_TRY(hash_of(db, parent));
   uint32_t number = KVASIR_TRY(number_of(db, parent));
+  uint64_t bytes = 0;
+  for (const auto& turn : turns) bytes += stored_bytes(turn);
+  KVASIR_TRY(ensure_room(db, principal, bytes, options.limits));
   for (auto& turn : turns) {
     turn.parent = parent;
     turn.number = ++number;
@@ -165,6 +168,13 @@ Result<std::vector<std::string>> check_store(Database& db, const SessionLimits& 
     if (!kept) continue;
     if (auto turns = read_path(db, s.principal, kept->node, limits); !turns) {
       findings.push_back(s.id + ", its unfinished answer: " + turns.error().message);
+    }
+  }
+  auto counted = KVASIR_TRY(db.prepare(kCountedUsage));
+  while (KVASIR_TRY(counted.step())) {
+    const std::string principal = counted.text(0);
+    if (KVASIR_TRY(usage_of(db, principal)) != static_cast<uint64_t>(counted.integer(1))) {
+      findings.push_back("what " + principal + " has stored was counted wrong");
     }
   }
   return findings;

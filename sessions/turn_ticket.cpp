@@ -69,6 +69,11 @@ Result<TurnTicket> prepare_turn(SessionStore& store, TurnRequest request) {
       return ticket;
     }
   }
+  const StoreUsage usage = KVASIR_TRY(store.usage(request.principal));
+  if (usage.bytes >= usage.max_bytes) {
+    return Failure{Code::kTooLarge, "the stored conversations take all of the " + std::to_string(usage.max_bytes) +
+                                        " bytes that they may: delete sessions (delete_session) or raise --quota-conversation-mb"};
+  }
   ticket.turns = KVASIR_TRY(store.path(request.principal, ticket.session.head));
   const std::string head = head_of(ticket.turns);
   if (request.expected_head && !request.expected_head->empty() && request.expected_head->size() < kShortestHead) {

@@ -157,7 +157,7 @@ void EngineInstance::save_base(const std::string& owner, const std::string& salt
       bytes.resize(block_.size());
       if (!runner_->export_pages({pool_page(entries[i * parts])}, bytes)) return;
     }
-    blocks->save(owner, keys[i], std::move(bytes), KvBlockKind::kWhole);
+    blocks->save({owner, salt, keys[i], KvBlockKind::kWhole, std::move(bytes)});
   }
 }
 
@@ -185,7 +185,8 @@ void EngineInstance::save_pages(SeqId serial, const Request& request, Pages whic
       bytes.resize(block_.size());
       if (!runner_->export_pages(pages, bytes)) return;
     }
-    blocks->save(generate->cache_owner, key, std::move(bytes), rows < kPageTokens ? KvBlockKind::kTail : KvBlockKind::kWhole);
+    const auto kind = rows < kPageTokens ? KvBlockKind::kTail : KvBlockKind::kWhole;
+    blocks->save({generate->cache_owner, generate->cache_salt, key, kind, std::move(bytes)});
   }
 }
 

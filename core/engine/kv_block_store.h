@@ -19,6 +19,14 @@ namespace kvasir {
 /// A tail is a page that had only begun when a turn ended: the next turn's replaces it.
 enum class KvBlockKind : uint8_t { kWhole, kTail };
 
+struct KvBlock {
+  std::string owner;             ///< a session: forget(owner) deletes what only it saved
+  std::string principal;         ///< whose session, and whose quota
+  std::string key;
+  KvBlockKind kind = KvBlockKind::kWhole;
+  std::vector<std::byte> bytes;  ///< empty: the block is there, only its use is noted
+};
+
 class KvBlockStore {
  public:
   virtual ~KvBlockStore() = default;
@@ -31,8 +39,8 @@ class KvBlockStore {
   virtual bool contains(const std::string& key) = 0;
   /// Fills `into`, exactly. Errors: kNotFound; kCorrupt (damaged, cut, exchanged: it is gone afterwards); kIo.
   virtual Result<void> load(const std::string& key, std::span<std::byte> into) = 0;
-  /// Keeps the bytes if it can, later, for `owner` (a session): forget(owner) deletes them. Never blocks for a disk.
-  virtual void save(const std::string& owner, const std::string& key, std::vector<std::byte> bytes, KvBlockKind kind) = 0;
+  /// Keeps the bytes if it can, later. Never blocks for a disk.
+  virtual void save(KvBlock block) = 0;
 };
 
 }  // namespace kvasir

@@ -54,6 +54,7 @@ Result<std::unique_ptr<Serving>> Serving::create(Context& context) {
   options.resolve_model = [models_dir](const std::string& name) { return resolve_model(name, models_dir); };
   if (!context.options.enabled("no-store")) {
     StoreOptions store;
+    store.limits = settings.sessions;
     if (const char* point = std::getenv("KVASIR_FAILPOINT"); point != nullptr) store.reach = arm_failpoint(point);
     options.open_sessions = [folder = context.paths.data_dir + "/sessions", store] {
       return open_session_store(folder, store);
@@ -64,7 +65,7 @@ Result<std::unique_ptr<Serving>> Serving::create(Context& context) {
       const auto deadline = std::chrono::steady_clock::now() + kDrain;
       self->server_->after(kDrainPoll, [self, deadline] { self->stop_when_quiet(deadline); });  // answers go out first
     };
-    if (auto blocks = KvBlockFiles::open(context.paths.data_dir + "/sessions/blocks")) {
+    if (auto blocks = KvBlockFiles::open(context.paths.data_dir + "/sessions/blocks", settings.blocks)) {
       options.kv_blocks = std::move(*blocks);
     } else {
       log::warn("no KV on disk: " + blocks.error().message);

@@ -326,8 +326,8 @@ Tool generate_text_tool() {
       {"head", "string", "Its last turn now, for expected_head", false},
       {"durable", "boolean", "Whether question and answer are on the disk", false},
       {"not_stored", "string", "Why the session is as it was", false},
-      {"continued_tokens", "integer", "Of an interrupted answer of this session, which went on", false},
-      {"dropped_tokens", "integer", "Of an interrupted answer of this session, in whose place this one came", false},
+      {"continued_tokens", "integer", "Of an interrupted answer that went on", false},
+      {"dropped_tokens", "integer", "Of one that this replaced", false},
       {"replayed", "boolean", "The first answer to this idempotency_key, again", false},
       {"history_rewritten", "string", "Why the session's earlier tokens were made again", false},
   });

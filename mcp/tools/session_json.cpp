@@ -62,6 +62,15 @@ Json partial_json(const PartialTurns& partial, bool writing) {
   return out;
 }
 
+Json storage_json(const SessionDetails& details) {
+  uint64_t bytes = 0;
+  for (const Turn& turn : details.turns) bytes += stored_bytes(turn);
+  return Json{{"session_bytes", bytes},
+              {"conversation_bytes", details.usage.bytes},
+              {"conversation_max_bytes", details.usage.max_bytes},
+              {"kv_bytes", details.kv_bytes}};
+}
+
 Json checkpoints_json(const std::vector<CheckpointRecord>& checkpoints) {
   Json list = Json::array();
   for (const auto& c : checkpoints) {

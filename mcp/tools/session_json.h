@@ -15,6 +15,8 @@ inline constexpr const char* kInterrupted = "interrupted";
 Json transcript_json(const std::vector<Turn>& turns);
 /// An answer that is being written, or was when its process or connection ended.
 Json partial_json(const PartialTurns& partial, bool writing);
+/// What the session and all of its principal's take.
+Json storage_json(const SessionDetails& details);
 Json checkpoints_json(const std::vector<CheckpointRecord>& checkpoints);
 /// Turns that contain all of the words, newest first.
 Json found_json(const std::vector<Turn>& turns, const std::string& words);

@@ -117,6 +117,7 @@ SessionStep details_step(const GetArgs& args, SessionDetails details) {
   step.result["head"] = details.head;
   step.result["turns"] = details.turns.size();
   step.result["tokens"] = context.tokens.size();
+  step.result["storage"] = storage_json(details);
   if (details.partial) step.result["partial"] = partial_json(*details.partial, details.writing);
   if (args.transcript) step.result["transcript"] = transcript_json(details.turns);
   if (args.search) step.result["found"] = found_json(details.turns, *args.search);
@@ -169,10 +170,11 @@ Tool get_session_tool() {
       {"overflow", "string", "What happens when it outgrows the context"},
       {"ttl_seconds", "integer", "Deleted so long after its last use", false},
       {"model", "string", "The model that answered last", false},
+      {"storage", "object", "Bytes stored and allowed", false},
       {"parent", "object", "Where it was forked: session_id, turn", false},
       {"forks", "[object]", "Sessions forked from it", false},
       {"transcript", "[object]", "turn, role, content, interrupted", false},
-      {"partial", "object", "An answer that is no turn (yet): state, prompt, content, tokens, saved_at", false},
+      {"partial", "object", "An unfinished answer, no turn yet", false},
       {"context_map", "object", "messages [turn, role, tokens, cached_tokens], cached_tokens, first_miss", false},
       {"checkpoints", "[object]", "checkpoint_id, name, turn, created_at", false},
       {"found", "[object]", "turn, role, excerpt", false},

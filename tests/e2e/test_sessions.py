@@ -297,7 +297,13 @@ class Commands(unittest.TestCase):
 
     def test_look(self):
         self.assertIn("first talk", self.run_command("ls"))
-        self.assertEqual(self.json("ls")["sessions"][0]["turns"], 5)
+        listed = self.json("ls", "--quota-conversation-mb", "7")
+        self.assertEqual(listed["sessions"][0]["turns"], 5)
+        self.assertEqual(listed["storage"]["conversation_max_bytes"], 7 << 20)
+        self.assertGreater(listed["storage"]["conversation_bytes"], 100)
+        self.assertGreater(listed["storage"]["kv_bytes"], 1000)
+        self.assertEqual(self.json("principals")["principals"][0]["bytes"], listed["storage"]["conversation_bytes"])
+        self.run_command("ls", "--quota-kv-mb", "0", code=2)
         shown = self.json("show", self.session)
         self.assertEqual(shown["head"], self.said[-1]["head"])
         self.assertEqual(shown["transcript"][1]["content"], "Name a tree.")

@@ -31,11 +31,11 @@ class MapBlocks final : public KvBlockStore {
     ++loads;
     return {};
   }
-  void save(const std::string& owner, const std::string& key, std::vector<std::byte> bytes, KvBlockKind kind) override {
+  void save(KvBlock block) override {
     const std::lock_guard lock(mutex_);
-    if (kind == KvBlockKind::kTail) ++tails_;
-    owners[key] = owner;
-    if (!bytes.empty()) pages[key] = std::move(bytes);
+    if (block.kind == KvBlockKind::kTail) ++tails_;
+    owners[block.key] = block.owner;
+    if (!block.bytes.empty()) pages[block.key] = std::move(block.bytes);
   }
 
   size_t size() {

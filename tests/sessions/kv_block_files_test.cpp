@@ -66,7 +66,7 @@ TEST_CASE("a saved block comes back, also in the next process, and is private") 
   std::vector<std::byte> into(kSize);
   {
     auto files = open(folder);
-    files->save("s_1", key_of(*files, 1), payload(1), KvBlockKind::kWhole);
+    files->save({"s_1", "local", key_of(*files, 1), KvBlockKind::kWhole, payload(1)});
     CHECK(files->contains(key_of(*files, 1)));
     REQUIRE(files->load(key_of(*files, 1), into));  // from the queue or the disk
     files->flush();
@@ -99,13 +99,13 @@ TEST_CASE("keys depend on everything before the page, on whose it is, and on thi
 TEST_CASE("a flipped, cut, extended or exchanged block is noticed, gone, and never served") {
   TempFolder folder;
   auto files = open(folder);
-  files->save("s_1", key_of(*files, 2), payload(2), KvBlockKind::kWhole);
+  files->save({"s_1", "local", key_of(*files, 2), KvBlockKind::kWhole, payload(2)});
   files->flush();
   const std::string other = read(blocks_in(folder).front());
   const fs::path other_path = blocks_in(folder).front();
   for (const char* harm : {"header", "payload", "tag", "cut", "extended", "empty", "exchanged", "link"}) {
     INFO(harm);
-    files->save("s_1", key_of(*files, 1), payload(1), KvBlockKind::kWhole);
+    files->save({"s_1", "local", key_of(*files, 1), KvBlockKind::kWhole, payload(1)});
     files->flush();
     const auto all = blocks_in(folder);
     const auto found = std::ranges::find_if(all, [&](const auto& p) { return p != other_path; });
@@ -142,7 +142,7 @@ TEST_CASE("the least recently used blocks go when the limit is reached") {
   auto files = open(folder, {.max_bytes = 10 * (kSize + 100), .max_queued_bytes = 1 << 20});
   std::vector<std::byte> into(kSize);
   for (int i = 0; i < 30; ++i) {
-    files->save("s_1", key_of(*files, i), payload(i), KvBlockKind::kWhole);
+    files->save({"s_1", "local", key_of(*files, i), KvBlockKind::kWhole, payload(i)});
     files->flush();
     if (i > 0) CHECK(files->load(key_of(*files, 0), into));  // always in use
     CHECK(files->bytes() <= 10 * (kSize + 100));
@@ -155,15 +155,15 @@ TEST_CASE("the least recently used blocks go when the limit is reached") {
 TEST_CASE("forget deletes what a session saved, and only that") {
   TempFolder folder;
   auto files = open(folder);
-  for (int i = 0; i < 3; ++i) files->save("s_1", key_of(*files, i), payload(i), KvBlockKind::kWhole);
-  files->save("s_2", key_of(*files, 9), payload(9), KvBlockKind::kWhole);
+  for (int i = 0; i < 3; ++i) files->save({"s_1", "local", key_of(*files, i), KvBlockKind::kWhole, payload(i)});
+  files->save({"s_2", "local", key_of(*files, 9), KvBlockKind::kWhole, payload(9)});
   files->flush();
   CHECK(files->owners().size() == 2);
   CHECK(files->forget("s_1") > 3 * kSize);
   CHECK(blocks_in(folder).size() == 1);
   CHECK(files->contains(key_of(*files, 9)));
   CHECK(files->owners() == std::vector<std::string>{"s_2"});
-  files->save("s_2", key_of(*files, 10), payload(10), KvBlockKind::kWhole);
+  files->save({"s_2", "local", key_of(*files, 10), KvBlockKind::kWhole, payload(10)});
   files->forget("s_2");
   files->flush();
   CHECK(blocks_in(folder).empty());
@@ -172,9 +172,9 @@ TEST_CASE("forget deletes what a session saved, and only that") {
 TEST_CASE("forget leaves what a fork uses too") {
   TempFolder folder;
   auto files = open(folder);
-  files->save("s_1", key_of(*files, 1), payload(1), KvBlockKind::kWhole);
-  files->save("s_1", key_of(*files, 2), payload(2), KvBlockKind::kWhole);
-  files->save("fork", key_of(*files, 1), {}, KvBlockKind::kWhole);  // used, not saved again
+  files->save({"s_1", "local", key_of(*files, 1), KvBlockKind::kWhole, payload(1)});
+  files->save({"s_1", "local", key_of(*files, 2), KvBlockKind::kWhole, payload(2)});
+  files->save({"fork", "local", key_of(*files, 1), KvBlockKind::kWhole, {}});  // used, not saved again
   files->flush();
   files->forget("s_1");
   CHECK(files->contains(key_of(*files, 1)));
@@ -186,7 +186,7 @@ TEST_CASE("forget leaves what a fork uses too") {
 TEST_CASE("what waits beyond the limit is dropped, not piled up") {
   TempFolder folder;
   auto files = open(folder, {.max_bytes = 1 << 20, .max_queued_bytes = kSize});
-  files->save("s_1", key_of(*files, 1), std::vector<std::byte>(kSize + 1), KvBlockKind::kWhole);
+  files->save({"s_1", "local", key_of(*files, 1), KvBlockKind::kWhole, std::vector<std::byte>(kSize + 1)});
   files->flush();
   CHECK(blocks_in(folder).empty());
 }
@@ -195,7 +195,7 @@ TEST_CASE("leftovers of a crash are swept at the next start, a damaged secret is
   TempFolder folder;
   {
     auto files = open(folder);
-    files->save("s_1", key_of(*files, 1), payload(1), KvBlockKind::kWhole);
+    files->save({"s_1", "local", key_of(*files, 1), KvBlockKind::kWhole, payload(1)});
     files->flush();
   }
   write(folder.path / "all" / "0123.kvb.tmp", "half");
@@ -208,9 +208,9 @@ TEST_CASE("leftovers of a crash are swept at the next start, a damaged secret is
 TEST_CASE("of the pages that a session only began, the newest stays when garbage is collected") {
   const TempFolder folder;
   const auto files = open(folder);
-  files->save("s_1", key_of(*files, 1), payload(1), KvBlockKind::kWhole);
-  for (int i = 2; i < 5; ++i) files->save("s_1", key_of(*files, i), payload(i), KvBlockKind::kTail);
-  files->save("fork", key_of(*files, 3), {}, KvBlockKind::kTail);  // went on from there
+  files->save({"s_1", "local", key_of(*files, 1), KvBlockKind::kWhole, payload(1)});
+  for (int i = 2; i < 5; ++i) files->save({"s_1", "local", key_of(*files, i), KvBlockKind::kTail, payload(i)});
+  files->save({"fork", "local", key_of(*files, 3), KvBlockKind::kTail, {}});  // went on from there
   files->flush();
   CHECK(files->drop_stale_tails() > kSize);
   std::vector<int> there;
@@ -219,7 +219,7 @@ TEST_CASE("of the pages that a session only began, the newest stays when garbage
   }
   CHECK(there == std::vector<int>{1, 3, 4});
   CHECK(files->drop_stale_tails() == 0);
-  files->save("s_1", key_of(*files, 2), payload(2), KvBlockKind::kTail);  // said again
+  files->save({"s_1", "local", key_of(*files, 2), KvBlockKind::kTail, payload(2)});  // said again
   files->flush();
   CHECK(files->drop_stale_tails() > kSize);  // the one before it
   CHECK(files->contains(key_of(*files, 2)));

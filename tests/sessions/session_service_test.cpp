@@ -160,6 +160,17 @@ TEST_CASE("fork, checkpoint, rewind and restore name points by turn number, id a
       [&](Then<CheckpointedSession> t) { f.service.checkpoint("local", id, "early", std::move(t)); });
   REQUIRE(mark);
   REQUIRE(f.answer(*f.begin(id, "three"), "four"));
+  const auto again = f.wait<CheckpointedSession>(
+      [&](Then<CheckpointedSession> t) { f.service.checkpoint("local", id, "twice", std::move(t)); });
+  REQUIRE(f.answer(*f.begin(id, "five"), "six"));
+  REQUIRE(f.wait<CheckpointedSession>(
+      [&](Then<CheckpointedSession> t) { f.service.checkpoint("local", id, "twice", std::move(t)); }));
+  const auto newest =
+      f.wait<ForkedSession>([&](Then<ForkedSession> t) { f.service.fork("local", id, "twice", "", std::move(t)); });
+  REQUIRE(newest);
+  CHECK(newest->session.head == f.get(id).session.head);  // of two with one name the newer
+  REQUIRE(f.wait<RewoundSession>(
+      [&](Then<RewoundSession> t) { f.service.rewind("local", id, again->checkpoint.id, std::move(t)); }));
   auto fork =
       f.wait<ForkedSession>([&](Then<ForkedSession> t) { f.service.fork("local", id, "early", "", std::move(t)); });
   REQUIRE(fork);

@@ -116,6 +116,8 @@ TEST_CASE("expected_head refuses the slower of two, an idempotency key answers a
   CHECK(again["head"] == once["head"]);
   CHECK(f.result("get_session", {{"session_id", id}})["turns"] == 4);
   CHECK(f.error("generate_text", {{"session_id", id}, {"prompt", "x"}, {"expected_head", head}}) == -31005);
+  const std::string now = once["head"];
+  CHECK(f.error("generate_text", {{"session_id", id}, {"prompt", "x"}, {"expected_head", now.substr(0, 3)}}) == -32602);
   Json other = params;
   other["prompt"] = "three";
   CHECK(f.error("generate_text", other) == -31005);  // the key stands for "two"
@@ -207,6 +209,32 @@ TEST_CASE("what does not go with a session is refused") {
   CHECK(f.error("generate_text", {{"session_id", id}, {"tokens", {1, 2}}}) == -32602);
   CHECK(f.error("generate_text", {{"session_id", id}, {"prompt", "x"}, {"system", "another"}}) == -32602);
   CHECK(f.error("create_session", {{"sytem", "typo"}}) == -32602);
+}
+
+TEST_CASE("a full quota is told before anything is computed, and what does not fit leaves no half session") {
+  mcp::HostOptions options;
+  options.open_sessions = [] {
+    StoreOptions store;
+    store.limits.max_bytes_per_principal = 300;
+    return open_memory_session_store(store);
+  };
+  SessionFixture f({}, options);
+  const auto id = f.create();
+  CHECK(f.error("create_session", {{"system", std::string(301, 'x')}}) == -32602);
+  CHECK(f.result("list_sessions", Json::object())["sessions"].size() == 1);
+  const Json late = f.say(id, std::string(280, 'x'));  // tokens too: more than there is room for
+  CHECK(late["not_stored"].get<std::string>().find("delete_session") != std::string::npos);
+  CHECK(late["text"] == "Once upon");
+  const auto full = f.create({{"system", std::string(300, 'x')}});
+  const Json storage = f.result("get_session", {{"session_id", full}})["storage"];
+  CHECK(storage["session_bytes"] == 300);
+  CHECK(storage["conversation_bytes"] == 300);
+  CHECK(storage["conversation_max_bytes"] == 300);
+  const size_t asked = f.engine->commands.size();
+  CHECK(f.error("generate_text", {{"session_id", id}, {"prompt", "hi"}}) == -32602);
+  CHECK(f.engine->commands.size() == asked);
+  f.result("delete_session", {{"session_id", full}});
+  CHECK(f.result("generate_text", {{"session_id", id}, {"prompt", "hi"}, {"max_tokens", 1}})["text"] == "Once");
 }
 
 TEST_CASE("a store that cannot be opened says why and everything else goes on") {

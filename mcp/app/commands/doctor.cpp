@@ -150,7 +150,9 @@ Json limits() {
             {"max_title_bytes", sessions.max_title_bytes},
             {"max_name_bytes", sessions.max_name_bytes},
             {"max_page_rows", sessions.max_page_rows},
+            {"max_conversation_bytes_per_principal", sessions.max_bytes_per_principal},
             {"max_block_bytes", blocks.max_bytes},
+            {"max_block_bytes_per_principal", blocks.max_bytes_per_principal},
             {"max_queued_block_bytes", blocks.max_queued_bytes}}}};
 }
 

@@ -7,9 +7,11 @@
 #include "mcp/app/engine_options.h"
 #include "mcp/app/input.h"
 #include "mcp/app/session_file.h"
+#include "mcp/app/store_options.h"
 #include "mcp/tools/session_json.h"
 #include "rpc/message.h"
 #include "sessions/kv_block_files.h"
+#include "sessions/session_points.h"
 #include "sessions/session_store.h"
 #include "sessions/turn_builder.h"
 
@@ -62,23 +64,35 @@ Result<SessionRecord> find_session(const Store& store, const std::string& id) {
                                                   : "'" + id + "' begins several sessions' ids; give more of it"};
 }
 
-Result<TurnNode> find_node(const Store& store, const SessionRecord& session, const std::string& at) {
-  if (at.empty()) return session.head;
-  const auto turns = KVASIR_TRY(store->path(store.principal, session.head));
-  if (const auto index = turn_at(turns, at)) return *index == 0 ? TurnNode{0} : turns[*index - 1].node;
-  for (const auto& checkpoint : KVASIR_TRY(store->checkpoints(store.principal, session.id))) {
-    if (checkpoint.id == at || (!checkpoint.name.empty() && checkpoint.name == at)) return checkpoint.node;
-  }
-  return Failure{Code::kNotFound, "'" + at + "' is neither a turn (0 to " + std::to_string(turns.size()) +
-                                      ") nor a checkpoint of this session"};
-}
-
 void print(Context& context, const Json& json, const std::string& text) {
   context.console->line(context.options.enabled("json") ? rpc::dump(json) : text);
 }
 
+/// The KV that a server kept of sessions.
+Result<std::unique_ptr<KvBlockFiles>> open_blocks(const Context& context) {
+  return KvBlockFiles::open(context.paths.data_dir + "/sessions/blocks");
+}
+
+/// What is stored of one principal, and what may be.
+struct Stored {
+  uint64_t bytes = 0, max_bytes = 0, kv_bytes = 0, kv_max_bytes = 0;
+};
+Result<Stored> stored_of(const Context& context, const Store& store) {
+  const StoreSettings quotas = KVASIR_TRY(quota_settings(context.options));
+  const auto blocks = KVASIR_TRY(open_blocks(context));
+  blocks->flush();  // it knows whose its pages are
+  return Stored{KVASIR_TRY(store->usage(store.principal)).bytes, quotas.sessions.max_bytes_per_principal,
+                blocks->bytes_of(store.principal), quotas.blocks.max_bytes_per_principal};
+}
+
+std::string of_quota(const char* what, uint64_t bytes, uint64_t most) {
+  constexpr unsigned kMegabyte = 20;
+  return std::string(what) + ": " + std::to_string(bytes) + " bytes of at most " + std::to_string(most >> kMegabyte) + " MB";
+}
+
 Result<void> ls(Context& context) {
   const auto store = KVASIR_TRY(open_store(context));
+  const Stored stored = KVASIR_TRY(stored_of(context, store));
   Json list = Json::array();
   for (const auto& session : KVASIR_TRY(all_sessions(store))) {
     Json entry = session_json(session);
@@ -92,7 +106,13 @@ Result<void> ls(Context& context) {
     list.push_back(std::move(entry));
   }
   if (context.options.enabled("json"))
-    return context.console->line(rpc::dump(Json{{"sessions", std::move(list)}})), Result<void>();
+    return context.console->line(rpc::dump(Json{{"sessions", std::move(list)},
+                                                {"storage",
+                                                 {{"conversation_bytes", stored.bytes},
+                                                  {"conversation_max_bytes", stored.max_bytes},
+                                                  {"kv_bytes", stored.kv_bytes},
+                                                  {"kv_max_bytes", stored.kv_max_bytes}}}})),
+           Result<void>();
   if (list.empty()) context.console->note("no sessions");
   for (const auto& e : list) {
     const std::string size = e.contains("broken") ? "BROKEN: " + e["broken"].get<std::string>()
@@ -101,6 +121,8 @@ Result<void> ls(Context& context) {
     context.console->line(e["session_id"].get<std::string>() + "  " + e["updated_at"].get<std::string>() + "  " + size +
                           "  " + e["title"].get<std::string>());
   }
+  context.console->note(of_quota("conversations", stored.bytes, stored.max_bytes) + "; " +
+                        of_quota("KV on disk", stored.kv_bytes, stored.kv_max_bytes));
   return {};
 }
 
@@ -109,8 +131,9 @@ Result<void> principals(Context& context) {
   Json list = Json::array();
   std::string text;
   for (const auto& record : KVASIR_TRY(store->principals())) {
-    list.push_back({{"principal", record.principal}, {"sessions", record.sessions}});
-    text += (text.empty() ? "" : "\n") + record.principal + "  " + std::to_string(record.sessions) + " sessions";
+    list.push_back({{"principal", record.principal}, {"sessions", record.sessions}, {"bytes", record.bytes}});
+    text += (text.empty() ? "" : "\n") + record.principal + "  " + std::to_string(record.sessions) + " sessions, " +
+            std::to_string(record.bytes) + " bytes";
   }
   print(context, Json{{"principals", std::move(list)}}, text);
   return {};
@@ -179,7 +202,7 @@ Result<void> tree(Context& context) {
 Result<void> fork(Context& context) {
   const auto store = KVASIR_TRY(open_store(context));
   const auto session = KVASIR_TRY(find_session(store, context.arguments.front()));
-  const TurnNode node = KVASIR_TRY(find_node(store, session, context.options.text("at")));
+  const TurnNode node = KVASIR_TRY(find_point(*store.store, store.principal, session, context.options.text("at")));
   const auto made = KVASIR_TRY(store->fork(store.principal, session.id, node, context.options.text("title")));
   print(context, session_json(made), made.id);
   return {};
@@ -190,7 +213,7 @@ Result<void> rewind(Context& context) {
   if (to.empty()) return Failure{Code::kInvalidArgument, "--at POINT says how far back"};
   const auto store = KVASIR_TRY(open_store(context));
   const auto session = KVASIR_TRY(find_session(store, context.arguments.front()));
-  const TurnNode node = KVASIR_TRY(find_node(store, session, to));
+  const TurnNode node = KVASIR_TRY(find_point(*store.store, store.principal, session, to));
   KVASIR_TRY(store->set_head(store.principal, session.id, node));
   const size_t turns = KVASIR_TRY(store->path(store.principal, node)).size();
   print(context, Json{{"session_id", session.id}, {"turns", turns}},
@@ -239,11 +262,6 @@ Result<void> verify(Context& context) {
   return {};
 }
 
-/// The KV that a server kept of sessions.
-Result<std::unique_ptr<KvBlockFiles>> open_blocks(const Context& context) {
-  return KvBlockFiles::open(context.paths.data_dir + "/sessions/blocks");
-}
-
 Result<void> gc(Context& context) {
   const auto store = KVASIR_TRY(open_store(context));
   const auto blocks = KVASIR_TRY(open_blocks(context));
@@ -278,8 +296,10 @@ Command command(std::string_view name, std::string_view summary, std::vector<con
 }  // namespace
 
 std::vector<Command> sessions_commands() {
+  std::vector<const OptionSpec*> ls_options = quota_options();
+  ls_options.insert(ls_options.begin(), &kPrincipal);
   return {
-      command("sessions ls", "the stored conversations", {&kPrincipal}, "", false, "  kvasir sessions ls", ls),
+      command("sessions ls", "the stored conversations", ls_options, "", false, "  kvasir sessions ls", ls),
       command("sessions principals", "whoever has sessions here", {}, "", false, "  kvasir sessions principals", principals),
       command("sessions show", "one conversation, turn by turn", {&kPrincipal}, "SESSION", false, "  kvasir sessions show s_abc",
               show),
