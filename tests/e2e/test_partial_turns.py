@@ -11,7 +11,7 @@ from test_sessions import Session
 GREEDY = {"temperature": 0, "ignore_eos": True}
 SEEDED = {"temperature": 0.9, "seed": 5, "ignore_eos": True}
 STORY = "Tell me a long story about the sea."
-MOST = 300
+MOST = 160
 
 
 @needs_model
