@@ -16,6 +16,15 @@ KV_INLINE F same_half(const uint8_t* halves, uint64_t index, uint16_t mask = 0xF
   return f_load_f16(same);
 }
 
+/// Bit i of `bits` as 16 in q[i]: in byte i of a word only bit i stays, and 127 more carries it to the top.
+KV_INLINE void add_fifths(uint8_t bits, int8_t* q) {
+  uint64_t eight;
+  __builtin_memcpy(&eight, q, sizeof eight);
+  const uint64_t own = bits * 0x0101010101010101U & 0x8040201008040201U;
+  eight |= (own + 0x7F7F7F7F7F7F7F7FU) >> 3 & 0x1010101010101010U;
+  __builtin_memcpy(q, &eight, sizeof eight);
+}
+
 /// K as f32 [k_dim][64].
 KV_INLINE void widen_aged_keys(const KvHeadLayout& layout, const uint8_t* head, float* keys) {
   const uint8_t* all_fifths = head + layout.aged_k_leasts + 4 * uint64_t{layout.k_dim};
@@ -28,7 +37,7 @@ KV_INLINE void widen_aged_keys(const KvHeadLayout& layout, const uint8_t* head, 
     if (is_fine(head + layout.aged_k_scales, 2 * uint64_t{d})) {
       const uint32_t other = layout.k_dim - 1 - d;
       const uint8_t* fifths = all_fifths + 8 * uint64_t{d < other ? d : other};
-      for (uint32_t j = 0; j < kPageRows; ++j) q[j] = static_cast<int8_t>(q[j] | (fifths[j / 8] >> j % 8 & 1) << 4);
+      for (uint32_t j = 0; j < kPageRows; j += 8) add_fifths(fifths[j / 8], q + j);
     }
     for (uint32_t j = 0; j < kPageRows; j += 16) {
       const F scale = same_half(head + layout.aged_k_scales, 2 * uint64_t{d} + j / 32, 0x7FFF);
