@@ -1,8 +1,6 @@
-"""The tokens of an uninterrupted run, whatever came between: a kill, a fork, a rewind, a deadline, a more urgent request, and
-with every kind of KV."""
+"""The tokens of an uninterrupted run, whatever came between: a kill, a fork, a rewind, a deadline, and with every kind of KV
+(a more urgent request: test_parked.py)."""
 import tempfile
-import threading
-import time
 import unittest
 
 from kvasir_e2e import *
@@ -87,21 +85,6 @@ class Interrupted(unittest.TestCase):
         answer = self.client.say(session, "word " * 700, max_time_ms=1)
         self.assertEqual((answer["finish_reason"], answer.get("tokens", [])), ("time_limit", []))
         self.assertEqual(self.client.ask("get_session", session_id=session)["turns"], 0)
-
-    def test_parked_for_something_urgent(self):
-        """Pages for little more than one context: the urgent request takes what the other one held, until it is done."""
-        with tempfile.TemporaryDirectory() as folder, Server("--ctx", "512", data=folder) as server:
-            ask = lambda **more: server.rpc("generate_text", {"temperature": 0, "ignore_eos": True, "return_tokens": True, **more})["result"]
-            low = {"prompt": "Tell me a long story about the sea.", "max_tokens": 120, "priority": "low"}
-            expected = ask(**low)["tokens"]
-            results = []
-            thread = threading.Thread(target=lambda: results.append(ask(**low)))
-            thread.start()
-            time.sleep(0.2)
-            for number in range(3):
-                ask(prompt=f"{number} " + "word " * 300, max_tokens=8, priority="high")
-            thread.join(120)
-            self.assertEqual(results[0]["tokens"], expected)
 
 
 if __name__ == "__main__":
