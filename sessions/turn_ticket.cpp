@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "core/base/log.h"
 #include "sessions/chain_hash.h"
 #include "sessions/turn_builder.h"
 
@@ -55,7 +56,9 @@ std::string head_of(const std::vector<Turn>& turns) {
 
 std::optional<PartialTurns> readable_partial(SessionStore& store, const std::string& principal, const std::string& id) {
   auto partial = store.partial(principal, id);
-  return partial ? std::move(*partial) : std::nullopt;
+  if (partial) return std::move(*partial);
+  log::warn("unfinished_answer_unreadable session=" + id + " message=" + partial.error().message);
+  return std::nullopt;
 }
 
 Result<TurnTicket> prepare_turn(SessionStore& store, TurnRequest request) {

@@ -43,8 +43,8 @@ struct TurnOutcome {
 
 /// The hash of the last turn; empty without any.
 std::string head_of(const std::vector<Turn>& turns);
-/// What is kept of an unfinished answer behind the head. What cannot be read is nothing: nobody was told that it is
-/// there (`kvasir sessions verify` names it).
+/// What is kept of an unfinished answer behind the head. What cannot be read is nothing, and a warning in the log
+/// (`kvasir sessions verify` names it).
 std::optional<PartialTurns> readable_partial(SessionStore& store, const std::string& principal, const std::string& id);
 /// Errors: kNotFound, kConflict (expected head; a key of another question), kInvalidArgument, kCorrupt.
 Result<TurnTicket> prepare_turn(SessionStore& store, TurnRequest request);

@@ -126,7 +126,7 @@ class Bench:
 
     def plan(self):
         quick, rows, threads = self.args.quick, self.args.rows, self.args.threads
-        # Decoding goes on for seconds: after a rest some hosts let memory be read faster for one (backends/cpu/measured.md).
+        # Decoding goes on for seconds: after a rest memory may be read faster for one (backends/cpu/measured.md).
         prompt, gen, deep = (64, 8, 256) if quick else (512, 320, 4096)
         native = [peer for peer in self.peers if not peer.avx2]
         plain = [peer for peer in native if peer.has("llama-batched-bench")]

@@ -49,6 +49,14 @@ std::string to_bytes(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
+std::vector<float> values_of(const FileTensor& tensor) {
+  std::vector<std::byte> raw(tensor.bytes);
+  REQUIRE(tensor.source->read(tensor.offset, raw));
+  std::vector<float> values(tensor.values());
+  dequantise(tensor.type, raw, values);
+  return values;
+}
+
 const ModelDescription::Tensor& tensor_of(const ModelDescription& d, std::string_view name) {
   const auto it = std::find_if(d.tensors.begin(), d.tensors.end(), [&](const auto& t) { return t.name == name; });
   REQUIRE(it != d.tensors.end());
@@ -185,10 +193,7 @@ TEST_CASE("a model quantised while loading computes what the quantised file comp
       out.tensor(tensor);
       continue;
     }
-    std::vector<std::byte> raw(tensor.bytes);
-    REQUIRE(tensor.source->read(tensor.offset, raw));
-    std::vector<float> values(tensor.values());
-    dequantise(tensor.type, raw, values);
+    const std::vector<float> values = values_of(tensor);
     out.tensor(tensor.name, TensorType::kQ8_0, {tensor.dims.begin(), tensor.dims.begin() + tensor.dimensions},
                to_bytes(quantised(TensorType::kQ8_0, values)));
   }
@@ -243,10 +248,7 @@ TEST_CASE("bf16 asked for: float32 and half matrices of any row length are round
       out.tensor(tensor);
       continue;
     }
-    std::vector<std::byte> raw(tensor.bytes);
-    REQUIRE(tensor.source->read(tensor.offset, raw));
-    std::vector<float> values(tensor.values());
-    dequantise(tensor.type, raw, values);
+    std::vector<float> values = values_of(tensor);
     for (size_t i = 0; i < values.size(); ++i) {  // a quarter of a step off, and half a step: back to what was there
       const auto bits = std::bit_cast<uint32_t>(values[i]);
       const bool even = ((bits >> 16) & 1U) == 0;

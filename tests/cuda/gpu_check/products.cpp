@@ -1,12 +1,8 @@
 // Single products at the shapes of a 7B layer: bytes of weights over time, beside what a copy reaches. Several sets of
 // weights in turn, more than the cache holds.
-#include <algorithm>
-#include <chrono>
-#include <stdexcept>
-
 #include "backends/tensor_type.h"
 #include "tests/cuda/gpu_check/gpu.h"
-#include "tests/kernels/kernel_lab.h"
+#include "tests/cuda/gpu_check/step_time.h"
 
 namespace kvasir::test {
 namespace {
@@ -16,22 +12,13 @@ constexpr uint64_t kBytesOfSets = uint64_t{320} << 20;
 /// Median milliseconds of a step that multiplies with every set once.
 double time_sets(Lab& lab, const std::vector<const Weight*>& sets, uint32_t rows) {
   const auto k = static_cast<uint32_t>(sets[0]->cols()), m = static_cast<uint32_t>(sets[0]->rows());
-  std::vector<double> times;
-  for (int run = 0; run < 7; ++run) {
-    StepLayout layout = layout_of({rows}, {0});
-    lab.stream().begin(layout, nullptr);
+  return step_ms(lab, layout_of({rows}, {0}), [&] {
     const Mat x = lab.input(rows, k, 3), y = lab.stream().alloc(rows, m);
     for (const Weight* w : sets) {
       const LinearSpec part{.y = y, .weight = w};
       lab.stream().linear(std::span(&part, 1), x);
     }
-    const auto begin = std::chrono::steady_clock::now();
-    const auto done = lab.stream().finish();
-    if (!done) throw std::runtime_error(done.error().message);
-    if (run >= 3) times.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
-  }
-  std::sort(times.begin(), times.end());
-  return times[times.size() / 2];
+  });
 }
 
 }  // namespace
